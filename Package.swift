@@ -1,0 +1,92 @@
+// swift-tools-version: 6.1
+import PackageDescription
+
+// Every Swift target of ours is compiled with the same strict settings.
+let strict: [SwiftSetting] = [
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+]
+
+let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
+let lifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
+let systemPackage = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
+let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
+let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
+let subprocess = Target.Dependency.product(name: "Subprocess", package: "swift-subprocess")
+
+/// A library of ours; the order of the calls below is the order of the layers (an edge only ever points up the list).
+func library(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+    .target(name: name, dependencies: dependencies, swiftSettings: strict)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .testTarget(name: name, dependencies: dependencies + ["CertsTesting"], swiftSettings: strict)
+}
+
+let package = Package(
+    name: "certs",
+    products: [
+        .executable(name: "certs", targets: ["certs"])
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-async-algorithms", from: "1.1.4"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
+        .package(url: "https://github.com/groue/GRDB.swift", exact: "7.10.0"),
+        .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
+        .package(url: "https://github.com/hummingbird-project/swift-mustache", from: "2.1.1"),
+        .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+        .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.2", traits: []),
+    ],
+    targets: [
+        // C libraries: a module map and commented shims, no logic.
+        .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
+        .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
+
+        library("CertsCore"),
+        library("CertsCrypto", ["CertsCore", "COpenSSL"]),
+        library("CertsHTTP", ["CertsCore", "CCurl"]),
+        library("CertsStore", ["CertsCore", .product(name: "GRDB", package: "GRDB.swift"), systemPackage]),
+        library("CertsIssuers", ["CertsCore", "CertsCrypto", logging]),
+        library("CertsHAProxy", ["CertsCore", "CertsCrypto", nioCore, nioPosix, subprocess, logging]),
+        library(
+            "CertsEngine",
+            [
+                "CertsCore", "CertsCrypto", logging, lifecycle,
+                .product(name: "AsyncAlgorithms", package: "swift-async-algorithms"),
+            ]),
+        library(
+            "CertsWeb",
+            [
+                "CertsCore", "CertsEngine", logging, lifecycle,
+                .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "Mustache", package: "swift-mustache"),
+            ]),
+        .executableTarget(
+            name: "certs",
+            dependencies: [
+                "CertsCore", "CertsCrypto", "CertsStore", "CertsIssuers", "CertsHAProxy", "CertsEngine",
+                "CertsWeb", logging, lifecycle,
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Yams", package: "Yams"),
+            ],
+            swiftSettings: strict),
+
+        library("CertsTesting", ["CertsCore", "CertsCrypto"]),
+        tests("CertsCoreTests", ["CertsCore"]),
+        tests("CertsCryptoTests", ["CertsCrypto"]),
+        tests("CertsHTTPTests", ["CertsHTTP"]),
+        tests("CertsStoreTests", ["CertsStore"]),
+        tests("CertsIssuersTests", ["CertsIssuers", "CertsStore"]),
+        tests("CertsHAProxyTests", ["CertsHAProxy", "CertsStore"]),
+        tests("CertsEngineTests", ["CertsEngine", "CertsStore", "CertsIssuers"]),
+        tests("CertsWebTests", ["CertsWeb", "CertsHTTP"]),
+        tests("CertsCommandTests", ["certs"]),
+        tests("EndToEndTests", ["certs", "CertsHTTP"]),
+    ],
+    swiftLanguageModes: [.v6]
+)

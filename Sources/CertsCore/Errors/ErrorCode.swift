@@ -1,0 +1,71 @@
+extension CertsError {
+    /// A stable, documented identifier of a kind of failure, e.g. `target.timeout`.
+    package struct Code: Hashable, Sendable, Codable, RawRepresentable, CustomStringConvertible {
+        package let rawValue: String
+        package init(rawValue: String) { self.rawValue = rawValue }
+        init(_ rawValue: String) { self.rawValue = rawValue }
+        package var description: String { rawValue }
+        /// The part before the dot: `target` of `target.timeout`.
+        package var family: Substring { rawValue.prefix { $0 != "." } }
+    }
+}
+
+extension CertsError.Code {
+    // What the user wrote.
+    package static let configurationInvalid = Self("configuration.invalid")
+    package static let nameInvalid = Self("name.invalid")
+    package static let nameUnknown = Self("name.unknown")
+    package static let usage = Self("usage")
+
+    // Files and the state directory.
+    package static let fileMissing = Self("file.missing")
+    package static let fileUnreadable = Self("file.unreadable")
+    package static let fileTooLarge = Self("file.tooLarge")
+    package static let fileUnwritable = Self("file.unwritable")
+    package static let stateInsecure = Self("state.insecure")
+    package static let stateCorrupt = Self("state.corrupt")
+    package static let stateBusy = Self("state.busy")
+    package static let lockHeld = Self("lock.held")
+
+    // Keys, requests, certificates.
+    package static let keyMalformed = Self("key.malformed")
+    package static let keyPassphrase = Self("key.passphrase")
+    package static let keyUnsupported = Self("key.unsupported")
+    package static let keyMismatch = Self("key.mismatch")
+    package static let requestMalformed = Self("request.malformed")
+    package static let certificateMalformed = Self("certificate.malformed")
+    package static let certificateMissing = Self("certificate.missing")
+    package static let certificateRejected = Self("certificate.rejected")
+    package static let openSSL = Self("openssl")
+
+    // Issuers.
+    package static let issuerRefused = Self("issuer.refused")
+    package static let issuerUnavailable = Self("issuer.unavailable")
+    package static let issuerLimited = Self("issuer.limited")
+    package static let issuerPending = Self("issuer.pending")
+
+    // Targets: the HAProxy side.
+    package static let targetUnreachable = Self("target.unreachable")
+    package static let targetTimeout = Self("target.timeout")
+    package static let targetRefused = Self("target.refused")
+    package static let targetUnexpectedReply = Self("target.unexpectedReply")
+    package static let targetForeignTransaction = Self("target.foreignTransaction")
+    package static let targetNotReferenced = Self("target.notReferenced")
+    package static let targetAmbiguous = Self("target.ambiguous")
+    package static let targetBundleTooLarge = Self("target.bundleTooLarge")
+    package static let targetReloadFailed = Self("target.reloadFailed")
+
+    // Proof.
+    package static let probeFailed = Self("probe.failed")
+    package static let probeTimeout = Self("probe.timeout")
+    package static let servedOther = Self("served.other")
+    package static let rolledBack = Self("rotation.rolledBack")
+    package static let rollbackFailed = Self("rotation.rollbackFailed")
+
+    // Time, policy, the rest.
+    package static let clockStepped = Self("clock.stepped")
+    package static let backoff = Self("rotation.backoff")
+    package static let http = Self("http")
+    package static let cancelled = Self("cancelled")
+    package static let `internal` = Self("internal")
+}

@@ -1,0 +1,131 @@
+package import Foundation
+
+/// What is due, or becomes due, when and why: a pure function of declarations, observations and time.
+package struct Planner: Sendable {
+    /// What becomes due within this time counts as due now: the interval of the timer plus a margin for its random
+    /// delay and for the rotation itself. In seconds.
+    package var lookAhead: TimeInterval
+
+    /// - Parameter timerInterval: seconds until the timer runs again.
+    package init(timerInterval: TimeInterval, margin: TimeInterval = 2 * 3600) {
+        lookAhead = timerInterval + margin
+    }
+
+    /// The item of one certificate: the first check that finds something decides.
+    package func item(for declaration: CertificateDeclaration, state: CertificateState?, at now: Date) -> PlanItem {
+        let verdict = Self.checks.lazy.compactMap { $0(declaration, state, now) }.first
+            ?? Self.byLifetime(declaration, state) ?? Verdict(.notIssued, at: now)
+        let isDue = verdict.at <= now.addingTimeInterval(lookAhead)
+        return PlanItem(
+            certificate: declaration.name, dueAt: verdict.at, reason: verdict.reason, purpose: verdict.purpose, due: isDue,
+            blockedUntil: state?.nextAttemptAt.flatMap { $0 > now ? $0 : nil })
+    }
+
+    /// The items of all certificates, soonest first, names ascending among equals.
+    package func plan(_ certificates: [(declaration: CertificateDeclaration, state: CertificateState?)], at now: Date) -> [PlanItem] {
+        certificates
+            .map { item(for: $0.declaration, state: $0.state, at: now) }
+            .sorted { ($0.dueAt, $0.certificate) < ($1.dueAt, $1.certificate) }
+    }
+
+    // MARK: Checks
+
+    struct Verdict {
+        var at: Date
+        var reason: PlanReason
+        var purpose: Rotation.Purpose
+
+        init(_ reason: PlanReason, at: Date, purpose: Rotation.Purpose = .issue) {
+            self.at = at
+            self.reason = reason
+            self.purpose = purpose
+        }
+    }
+
+    typealias Check = @Sendable (CertificateDeclaration, CertificateState?, Date) -> Verdict?
+
+    /// In order of precedence; each returns a verdict or passes.
+    static let checks: [Check] = [
+        neverIssued, issuerChanged, keyChanged, namesChanged, subjectChanged, expired, undeployed, notServed,
+    ]
+
+    /// Ensures that there is a certificate at all, or that the one that was asked for is waited for.
+    static let neverIssued: Check = { _, state, now in
+        guard state?.record == nil else { return nil }
+        return Verdict(state?.isWaiting == true ? .waiting : .notIssued, at: now)
+    }
+
+    /// Ensures that the newest certificate comes from the declared issuer.
+    static let issuerChanged: Check = { declaration, state, now in
+        state?.requested.flatMap { $0.issuer == declaration.issuer ? nil : Verdict(.issuerChanged, at: now) }
+    }
+
+    /// Ensures that the key is of the declared algorithm.
+    static let keyChanged: Check = { declaration, state, now in
+        state?.requested.flatMap { $0.keyAlgorithm == declaration.key.algorithm ? nil : Verdict(.keyChanged, at: now) }
+    }
+
+    /// Ensures that exactly the declared names were asked for.
+    static let namesChanged: Check = { declaration, state, now in
+        state?.requested.flatMap { Set($0.names) == Set(declaration.names) ? nil : Verdict(.namesChanged, at: now) }
+    }
+
+    /// Ensures that the declared subject was asked for.
+    static let subjectChanged: Check = { declaration, state, now in
+        state?.requested.flatMap { $0.subject == declaration.subject ? nil : Verdict(.subjectChanged, at: now) }
+    }
+
+    /// Ensures that the newest certificate is still valid.
+    static let expired: Check = { _, state, now in
+        guard let record = state?.record, record.notAfter <= now else { return nil }
+        return Verdict(.expired, at: record.notAfter)
+    }
+
+    /// Ensures that what was issued gets deployed, before anything new is issued.
+    static let undeployed: Check = { declaration, state, now in
+        guard let state, let issued = state.issuedRevision, issued != state.revision, let record = state.record else { return nil }
+        let due = declaration.renewal.due(notBefore: record.notBefore, notAfter: record.notAfter, hint: state.issuerHint)
+        return due.at > now ? Verdict(.undeployed, at: now, purpose: .deploy) : nil
+    }
+
+    /// Ensures that no endpoint was last seen serving something else than the current revision.
+    static let notServed: Check = { declaration, state, now in
+        guard let state, state.revision != nil, let expected = state.currentRecord?.fingerprint, !declaration.targets.isEmpty
+        else { return nil }
+        let declared = Set(declaration.targets)
+        let seen = state.targets.filter { declared.contains($0.target) }
+        let isWrong = seen.contains { $0.endpoints.contains { $0.served != nil && $0.served != expected } }
+        let isMissing = seen.count < declared.count
+        guard isWrong || isMissing, let record = state.currentRecord else { return nil }
+        let due = declaration.renewal.due(notBefore: record.notBefore, notAfter: record.notAfter, hint: state.issuerHint)
+        return due.at > now ? Verdict(isWrong ? .notServed : .undeployed, at: now, purpose: .deploy) : nil
+    }
+
+    /// The rule of the lifetime; always has an answer when there is a certificate.
+    static func byLifetime(_ declaration: CertificateDeclaration, _ state: CertificateState?) -> Verdict? {
+        guard let state, let record = state.record else { return nil }
+        let due = declaration.renewal.due(notBefore: record.notBefore, notAfter: record.notAfter, hint: state.issuerHint)
+        return Verdict(due.reason, at: due.at)
+    }
+}
+
+/// One line of the plan.
+package struct PlanItem: Sendable, Hashable {
+    package var certificate: Name
+    package var dueAt: Date
+    package var reason: PlanReason
+    package var purpose: Rotation.Purpose
+    /// Due now, or before the next run of the timer.
+    package var due: Bool
+    /// The backoff after failures: the timer does not try before.
+    package var blockedUntil: Date?
+
+    package init(certificate: Name, dueAt: Date, reason: PlanReason, purpose: Rotation.Purpose, due: Bool, blockedUntil: Date? = nil) {
+        self.certificate = certificate
+        self.dueAt = dueAt
+        self.reason = reason
+        self.purpose = purpose
+        self.due = due
+        self.blockedUntil = blockedUntil
+    }
+}

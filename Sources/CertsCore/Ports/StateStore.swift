@@ -1,0 +1,136 @@
+package import Foundation
+
+/// The files of the revisions of each certificate, and the locks; implemented in CertsStore (`StateDirectory`).
+package protocol RevisionStore: Sendable {
+    /// The revisions on disk, ascending.
+    func revisions(of certificate: Name) async throws -> [Int]
+    /// The revision that `current` names; `nil` if there is none yet.
+    func currentRevision(of certificate: Name) async throws -> Int?
+    /// The contents; `nil` when the file is not there. Bounded in size.
+    func read(_ file: RevisionFile, of certificate: Name, revision: Int) async throws -> Secret?
+    /// Writes the file durably, whole or not at all, making the revision's directory if needed.
+    func write(_ contents: Secret, to file: RevisionFile, of certificate: Name, revision: Int) async throws
+    /// Switches `current` by one rename, durably.
+    func makeCurrent(_ revision: Int, of certificate: Name) async throws
+    /// Removes a revision that was never issued, with what was written for it. Refuses the current one.
+    func discard(_ revision: Int, of certificate: Name) async throws
+    /// Takes the lock of one certificate; never waits.
+    /// - Throws: `lock.held`.
+    func lock(_ certificate: Name) async throws -> any HeldLock
+}
+
+/// The files of one revision.
+package enum RevisionFile: Sendable, Hashable {
+    case key, request, certificate, chain, bundle, manifest
+    /// What was live on a target before this revision was deployed.
+    case previous(target: Name)
+
+    package var fileName: String {
+        switch self {
+        case .key: "key.pem"
+        case .request: "csr.pem"
+        case .certificate: "cert.pem"
+        case .chain: "chain.pem"
+        case .bundle: "bundle.pem"
+        case .manifest: "revision.json"
+        case .previous(let target): "previous-\(target).pem"
+        }
+    }
+}
+
+/// `revision.json`: what the database is rebuilt from.
+package struct RevisionManifest: Sendable, Hashable, Codable {
+    package var schema = 1
+    package var certificate: Name
+    package var revision: Int
+    package var requested: RequestedProperties
+    package var record: CertificateRecord
+    package var issuedAt: Date
+    /// The end of the last rotation of this revision; `nil`: none has ended yet.
+    package var rotation: Rotation?
+
+    package init(
+        certificate: Name, revision: Int, requested: RequestedProperties, record: CertificateRecord, issuedAt: Date,
+        rotation: Rotation? = nil
+    ) {
+        self.certificate = certificate
+        self.revision = revision
+        self.requested = requested
+        self.record = record
+        self.issuedAt = issuedAt
+        self.rotation = rotation
+    }
+}
+
+/// The journal of open rotations and the history of finished ones; implemented in CertsStore.
+package protocol RotationJournal: Sendable {
+    /// Records the rotation as it stands; durable when it returns.
+    func record(_ rotation: Rotation) async throws
+    /// The rotations that have not finished, oldest first.
+    func openRotations() async throws -> [Rotation]
+    /// Records a finished rotation and the state of its certificate in one transaction.
+    func close(_ rotation: Rotation, state: CertificateState) async throws
+    /// Finished and open rotations, newest first.
+    func history(of certificate: Name?, limit: Int) async throws -> [Rotation]
+    /// How often each outcome was reached, for the counters of the exposition.
+    func tallies() async throws -> [RotationTally]
+}
+
+/// How many rotations of one certificate ended in one way.
+package struct RotationTally: Sendable, Hashable {
+    package let certificate: Name
+    package let purpose: Rotation.Purpose
+    /// `nil`: still open.
+    package let outcome: Rotation.Outcome?
+    /// The step of the failure, if there was one.
+    package let failedStep: Rotation.Step?
+    package let count: Int
+
+    package init(certificate: Name, purpose: Rotation.Purpose, outcome: Rotation.Outcome?, failedStep: Rotation.Step?, count: Int) {
+        self.certificate = certificate
+        self.purpose = purpose
+        self.outcome = outcome
+        self.failedStep = failedStep
+        self.count = count
+    }
+}
+
+/// What is known of each managed certificate, and of the files that were scanned; implemented in CertsStore.
+package protocol Inventory: Sendable {
+    func states() async throws -> [CertificateState]
+    func state(of certificate: Name) async throws -> CertificateState?
+    func save(_ state: CertificateState) async throws
+    /// Drops certificates that are no longer declared.
+    func remove(_ certificates: [Name]) async throws
+    /// The certificates whose due date is not after `date`, soonest first. Takes time in their number, not in the size
+    /// of the inventory.
+    func due(by date: Date) async throws -> [Name]
+    /// The certificates found by `certs scan`.
+    func scannedFiles() async throws -> [ScannedFile]
+    /// Replaces what is known of the files below `root`.
+    func replaceScannedFiles(below root: String, changed: [ScannedFile], removed: [String]) async throws
+}
+
+/// What the timer has to remember across restarts; implemented in CertsStore.
+package protocol TaskSchedule: Sendable {
+    func task(_ name: String) async throws -> TaskRecord?
+    func tasks() async throws -> [TaskRecord]
+    func save(_ task: TaskRecord) async throws
+    /// The last reading of the clock, to notice a clock that was stepped.
+    func lastClockReading() async throws -> ClockReading?
+    func save(_ reading: ClockReading) async throws
+}
+
+package struct TaskRecord: Sendable, Hashable, Codable {
+    package var name: String
+    package var nextRunAt: Date?
+    package var lastRunAt: Date?
+    package var lastSuccessAt: Date?
+
+    package init(name: String, nextRunAt: Date? = nil, lastRunAt: Date? = nil, lastSuccessAt: Date? = nil) {
+        self.name = name
+        self.nextRunAt = nextRunAt
+        self.lastRunAt = lastRunAt
+        self.lastSuccessAt = lastSuccessAt
+    }
+}

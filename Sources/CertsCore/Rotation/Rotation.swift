@@ -1,0 +1,274 @@
+package import Foundation
+
+// The state machine of one rotation. It is a value without I/O: `action` says what to do now, `complete` and `fail` say
+// what came of it. A thin shell (CertsEngine/RotationRunner) carries the actions out and records the value in the
+// journal before each of them; so the journal always names the step that may have been half done, and every action can
+// be carried out again.
+//
+// Invariants
+//  1. The key is durable before its public half leaves the host: `key` precedes `request`, which precedes `issue`.
+//  2. Nothing live is touched before the certificate has passed `check` and the bundle is staged.
+//  3. A target is applied only after its receipt (what to restore, and its digest) is in the journal.
+//  4. A target counts as deployed only when its endpoints were seen serving the revision (`verify`).
+//  5. The current revision is switched (`commit`) only when every target is verified.
+//  6. After the first `apply`, every failure leads through `restore` of each target that was applied, in reverse order,
+//     each verified in turn; a failed restoration never stops the restoration of the others.
+//  7. Success is reported by `committed` alone; every other end carries a failure with a reason.
+//  8. A rotation that waits for its issuer stays open in `issue` with its handle; it is resumed, never started anew.
+//
+//   key → request → issue → check → stage → ( prepare → apply → verify )* → commit → finished(committed)
+//    └───────┴────────┴───────┴───────┴──→ abandon → finished(failed)
+//                         prepare of the first target, commit ──┘
+//                         prepare of a later one, apply, verify → ( restore → verifyRestored )* → finished(rolledBack)
+package struct Rotation: Sendable, Hashable, Codable, Identifiable {
+    package let id: String
+    package let certificate: Name
+    package let revision: Int
+    package let purpose: Purpose
+    package let reason: PlanReason
+    package let startedAt: Date
+    /// The step that is about to be carried out, or was being carried out when the process died.
+    package private(set) var step: Step
+    package private(set) var deployments: [Deployment]
+    /// The deployment that `prepare`, `apply`, `verify`, `restore` and `verifyRestored` speak of.
+    package private(set) var cursor = 0
+    /// Where to ask the issuer again.
+    package private(set) var resumeHandle: ResumeHandle?
+    /// Not before this time, when waiting.
+    package private(set) var resumeAt: Date?
+    package private(set) var failure: Failure?
+    package private(set) var outcome: Outcome?
+    package private(set) var endedAt: Date?
+    /// One entry for each step begun, for `certs history`.
+    package private(set) var log: [StepRecord]
+
+    /// - Parameters:
+    ///   - id: unique; names the rotation in logs and history.
+    ///   - revision: a new number for ``Purpose/issue``, an issued one otherwise.
+    package init(
+        id: String, certificate: Name, revision: Int, purpose: Purpose, reason: PlanReason, targets: [Name],
+        startedAt: Date
+    ) {
+        self.id = id
+        self.certificate = certificate
+        self.revision = revision
+        self.purpose = purpose
+        self.reason = reason
+        self.startedAt = startedAt
+        self.deployments = targets.map { Deployment(target: $0) }
+        self.step = purpose == .issue ? .key : .check
+        self.log = [StepRecord(step: purpose == .issue ? .key : .check, target: nil, at: startedAt)]
+    }
+
+    package enum Purpose: String, Sendable, Codable {
+        /// A new certificate, then its deployment.
+        case issue
+        /// An issued revision, deployed (again).
+        case deploy
+        /// An earlier revision, by the wish of a person.
+        case rollback
+    }
+
+    package enum Step: String, Sendable, Codable, CaseIterable {
+        case key, request, issue, check, stage, prepare, apply, verify, commit
+        case restore, verifyRestored = "verify-restored"
+        case abandon, finished
+    }
+
+    package enum Outcome: String, Sendable, Codable {
+        case committed
+        case rolledBack = "rolled-back"
+        /// A target could not be brought back to what it served before.
+        case rollbackFailed = "rollback-failed"
+        case failed
+    }
+
+    /// One step of the log.
+    package struct StepRecord: Sendable, Hashable, Codable {
+        package let step: Step
+        package let target: Name?
+        package let at: Date
+    }
+
+    /// Why a rotation did not end in `committed`; the text of a `CertsError`, as it can be stored.
+    package struct Failure: Sendable, Hashable, Codable {
+        package let step: Step
+        package let code: CertsError.Code
+        package let message: String
+        package let hint: String?
+        package let retry: CertsError.Retry
+
+        init(_ error: CertsError, at step: Step) {
+            self.step = step
+            self.code = error.code
+            self.message = TerminalText.sanitized(error.cause.map { "\(error.message) (\($0))" } ?? error.message)
+            self.hint = error.hint
+            self.retry = error.retry
+        }
+    }
+
+    /// What the shell has to carry out. Each action may be carried out again after a crash.
+    package enum Action: Sendable, Equatable {
+        case makeKey
+        case makeRequest
+        case issue(resuming: ResumeHandle?)
+        case check
+        case stage
+        case prepare(target: Name)
+        case apply(target: Name, receipt: DeploymentReceipt)
+        case verify(target: Name, receipt: DeploymentReceipt)
+        case commit
+        case restore(target: Name, receipt: DeploymentReceipt)
+        case verifyRestored(target: Name, receipt: DeploymentReceipt)
+        case abandon
+        case nothing
+    }
+
+    /// What came of an action that did not fail.
+    package enum Completion: Sendable {
+        case done
+        case pending(ResumeHandle, retryAt: Date?)
+        case prepared(DeploymentReceipt)
+    }
+
+    package var isFinished: Bool { step == .finished }
+    /// The target that the current step is about.
+    package var currentTarget: Name? {
+        switch step {
+        case .prepare, .apply, .verify, .restore, .verifyRestored:
+            deployments.indices.contains(cursor) ? deployments[cursor].target : nil
+        default: nil
+        }
+    }
+
+    package var action: Action {
+        switch step {
+        case .key: return .makeKey
+        case .request: return .makeRequest
+        case .issue: return .issue(resuming: resumeHandle)
+        case .check: return .check
+        case .stage: return .stage
+        case .commit: return .commit
+        case .abandon: return .abandon
+        case .finished: return .nothing
+        case .prepare, .apply, .verify, .restore, .verifyRestored:
+            guard deployments.indices.contains(cursor) else { return .abandon }
+            let deployment = deployments[cursor]
+            if step == .prepare { return .prepare(target: deployment.target) }
+            guard let receipt = deployment.receipt else { return .abandon }
+            switch step {
+            case .apply: return .apply(target: deployment.target, receipt: receipt)
+            case .verify: return .verify(target: deployment.target, receipt: receipt)
+            case .restore: return .restore(target: deployment.target, receipt: receipt)
+            default: return .verifyRestored(target: deployment.target, receipt: receipt)
+            }
+        }
+    }
+}
+
+// MARK: - Transitions
+
+extension Rotation {
+    /// The current step is done.
+    package mutating func complete(_ completion: Completion = .done, at now: Date) {
+        switch (step, completion) {
+        case (.issue, .pending(let handle, let retryAt)):
+            resumeHandle = handle
+            resumeAt = retryAt
+        case (.key, _): enter(.request, at: now)
+        case (.request, _): enter(.issue, at: now)
+        case (.issue, _): enter(.check, at: now)
+        case (.check, _): enter(.stage, at: now)
+        case (.stage, _): deployNext(from: 0, at: now)
+        case (.prepare, .prepared(let receipt)):
+            deployments[cursor].receipt = receipt
+            deployments[cursor].state = .prepared
+            enter(.apply, at: now)
+        case (.prepare, _):
+            fail(CertsError(.internal, "the target was prepared without a receipt"), at: now)
+        case (.apply, _):
+            deployments[cursor].state = .applied
+            enter(.verify, at: now)
+        case (.verify, _):
+            deployments[cursor].state = .verified
+            deployNext(from: cursor + 1, at: now)
+        case (.commit, _): finish(.committed, at: now)
+        case (.restore, _): enter(.verifyRestored, at: now)
+        case (.verifyRestored, _):
+            deployments[cursor].state = .rolledBack
+            restoreNext(from: cursor - 1, at: now)
+        case (.abandon, _): finish(.failed, at: now)
+        case (.finished, _): break
+        }
+    }
+
+    /// The issuer gave (or changed) its handle while the step is still running: recorded before the work goes on.
+    package mutating func hold(_ handle: ResumeHandle) {
+        resumeHandle = handle
+    }
+
+    /// The current step failed.
+    package mutating func fail(_ error: CertsError, at now: Date) {
+        let reason = Failure(error, at: step)
+        switch step {
+        case .finished: return
+        case .key, .request, .issue, .check, .stage:
+            failure = reason
+            enter(.abandon, at: now)
+        case .prepare where cursor == 0:
+            failure = reason
+            deployments[cursor].state = .failed
+            enter(.abandon, at: now)
+        case .prepare:
+            failure = reason
+            deployments[cursor].state = .failed
+            restoreNext(from: cursor - 1, at: now)
+        case .apply, .verify:
+            failure = reason
+            deployments[cursor].state = .failed
+            restoreNext(from: cursor, at: now)
+        case .commit:
+            // The new certificate is served everywhere, but could not be recorded: bring back what the state says.
+            failure = reason
+            restoreNext(from: deployments.count - 1, at: now)
+        case .restore, .verifyRestored:
+            // The first reason stays: it is why the rollback began. That the rollback failed shows in the outcome.
+            deployments[cursor].state = .failed
+            restoreNext(from: cursor - 1, at: now)
+        case .abandon:
+            finish(.failed, at: now)
+        }
+    }
+
+    private mutating func enter(_ next: Step, at now: Date) {
+        step = next
+        log.append(StepRecord(step: next, target: currentTarget, at: now))
+    }
+
+    private mutating func deployNext(from index: Int, at now: Date) {
+        cursor = index
+        enter(index < deployments.count ? .prepare : .commit, at: now)
+    }
+
+    private mutating func restoreNext(from index: Int, at now: Date) {
+        guard index >= 0 else {
+            let allBack = deployments.allSatisfy { $0.receipt == nil || $0.state == .rolledBack }
+            finish(allBack ? .rolledBack : .rollbackFailed, at: now)
+            return
+        }
+        cursor = index
+        enter(.restore, at: now)
+    }
+
+    private mutating func finish(_ result: Outcome, at now: Date) {
+        outcome = result
+        endedAt = now
+        enter(.finished, at: now)
+    }
+}
+
+/// What an issuer needs to go on with a request that it has not answered yet (an order URL, a hand-off ticket).
+package struct ResumeHandle: Sendable, Hashable, Codable {
+    package let rawValue: String
+    package init(_ rawValue: String) { self.rawValue = rawValue }
+}
