@@ -134,3 +134,19 @@ package struct TaskRecord: Sendable, Hashable, Codable {
         self.lastSuccessAt = lastSuccessAt
     }
 }
+
+extension RevisionManifest {
+    /// Times as whole seconds since 1970: a manifest is read by programs, and must come back as it was written.
+    package static var encoder: JSONEncoder {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+        encoder.dateEncodingStrategy = .secondsSince1970
+        return encoder
+    }
+
+    package static var decoder: JSONDecoder {
+        let decoder = JSONDecoder()
+        decoder.dateDecodingStrategy = .secondsSince1970
+        return decoder
+    }
+}

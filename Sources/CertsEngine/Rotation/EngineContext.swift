@@ -1,0 +1,72 @@
+package import CertsCore
+package import CertsCrypto
+package import Foundation
+package import Logging
+
+/// Everything that the engine works with, put together in one place (`certs/Assembly`). The engine knows ports, not
+/// adapters.
+package struct EngineContext: Sendable {
+    package var declarations: Declarations
+    package var issuers: [Name: any Issuer]
+    package var targets: [Name: any DeploymentTarget]
+    package var revisions: any RevisionStore
+    package var journal: any RotationJournal
+    package var inventory: any Inventory
+    package var schedule: any TaskSchedule
+    /// The bundle as HAProxy loads it, from leaf, intermediates and key.
+    package var makeBundle: @Sendable (Certificate, [Certificate], Secret) throws -> Secret
+    package var clock: @Sendable () -> ClockReading
+    package var faults: FaultPoints
+    package var logger: Logger
+    /// Told of every step as it begins and of the end; must not block.
+    package var progress: @Sendable (Rotation) -> Void
+
+    package init(
+        declarations: Declarations, issuers: [Name: any Issuer], targets: [Name: any DeploymentTarget],
+        revisions: any RevisionStore, journal: any RotationJournal, inventory: any Inventory,
+        schedule: any TaskSchedule,
+        makeBundle: @escaping @Sendable (Certificate, [Certificate], Secret) throws -> Secret,
+        clock: @escaping @Sendable () -> ClockReading = { SystemClock.reading() }, faults: FaultPoints = .none, logger: Logger,
+        progress: @escaping @Sendable (Rotation) -> Void = { _ in }
+    ) {
+        self.declarations = declarations
+        self.issuers = issuers
+        self.targets = targets
+        self.revisions = revisions
+        self.journal = journal
+        self.inventory = inventory
+        self.schedule = schedule
+        self.makeBundle = makeBundle
+        self.clock = clock
+        self.faults = faults
+        self.logger = logger
+        self.progress = progress
+    }
+
+    package var now: Date { clock().wall }
+
+    func declaration(of certificate: Name) throws -> CertificateDeclaration {
+        guard let found = declarations.certificates.first(where: { $0.name == certificate }) else {
+            throw CertsError(
+                .nameUnknown, "no certificate named '\(certificate)' is declared",
+                hint: "`certs plan` lists the declared names")
+        }
+        return found
+    }
+
+    func issuer(_ name: Name) throws -> any Issuer {
+        guard let found = issuers[name] else {
+            throw CertsError(.nameUnknown, "no issuer named '\(name)' is declared", subject: name.rawValue)
+        }
+        return found
+    }
+
+    func target(_ name: Name) throws -> any DeploymentTarget {
+        guard let found = targets[name] else {
+            throw CertsError(
+                .nameUnknown, "no target named '\(name)' is declared", subject: name.rawValue,
+                hint: "declare it again until its deployment is finished or rolled back")
+        }
+        return found
+    }
+}

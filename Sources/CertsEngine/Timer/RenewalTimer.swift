@@ -1,0 +1,94 @@
+import AsyncAlgorithms
+package import CertsCore
+import Foundation
+import Logging
+package import ServiceLifecycle
+
+/// The daily work of `certs serve`: recovers, then observes and rotates what is due at every tick.
+///
+/// The time of the next tick is kept on disk: a restart neither skips a tick nor adds one, and a tick that was missed
+/// while the process was down is made up for at once.
+package struct RenewalTimer: Service {
+    package static let taskName = "renew"
+
+    let engine: RotationEngine
+    let publisher: SnapshotPublisher
+    /// How often the wall clock is looked at while waiting: a suspended or stepped machine is noticed this soon.
+    let pollInterval: Duration
+    /// From 0 to 1; the share of the jitter that is added to a tick.
+    let random: @Sendable () -> Double
+
+    package init(
+        engine: RotationEngine, publisher: SnapshotPublisher, pollInterval: Duration = .seconds(1),
+        random: @escaping @Sendable () -> Double = { Double.random(in: 0...1) }
+    ) {
+        self.engine = engine
+        self.publisher = publisher
+        self.pollInterval = pollInterval
+        self.random = random
+    }
+
+    private var context: EngineContext { engine.context }
+
+    package func run() async throws {
+        await publisher.publish()
+        await recover()
+        for await _ in AsyncTimerSequence(interval: pollInterval, clock: .continuous).cancelOnGracefulShutdown() {
+            if await isTickDue() { await tick() }
+            await publisher.publishIfStale()
+        }
+    }
+
+    private func recover() async {
+        do {
+            try await engine.recover()
+        } catch {
+            // Recovery is tried again with each tick; the planner does not run before it succeeded.
+            context.logger.error("recovery failed: \(CertsError.wrapping(error))")
+        }
+    }
+
+    private func isTickDue() async -> Bool {
+        let next = try? await context.schedule.task(Self.taskName)?.nextRunAt
+        let now = context.now
+        guard let next else { return true }
+        // A next run further away than any tick could set comes from a clock that was ahead.
+        let farthest = context.declarations.schedule.tick + context.declarations.schedule.jitter
+        return next <= now || next > now.addingTimeInterval(farthest + 60)
+    }
+
+    /// One run of the planner; every failure is recorded, none ends the service.
+    package func tick() async {
+        let startedAt = context.now
+        var record = TaskRecord(name: Self.taskName)
+        do {
+            record = try await context.schedule.task(Self.taskName) ?? record
+            try await engine.recover()
+            try await engine.observe()
+            let results = try await engine.rotateDue()
+            if results.allSatisfy({ !$0.isFailure }) { record.lastSuccessAt = context.now }
+        } catch {
+            context.logger.error("the planner could not run: \(CertsError.wrapping(error))")
+        }
+        let schedule = context.declarations.schedule
+        record.lastRunAt = startedAt
+        record.nextRunAt = startedAt.addingTimeInterval(schedule.tick + schedule.jitter * min(1, max(0, random())))
+        do {
+            try await context.schedule.save(record)
+        } catch {
+            context.logger.error("the time of the next run could not be recorded: \(CertsError.wrapping(error))")
+        }
+        await publisher.markTicked()
+    }
+}
+
+extension RotationEngine.Result {
+    /// Whether the run counts as failed; a certificate that another process works on does not.
+    package var isFailure: Bool {
+        switch self {
+        case .rotated(let rotation): rotation.outcome != .committed
+        case .waiting, .skipped: false
+        case .failed(_, let error): error.code != .lockHeld
+        }
+    }
+}

@@ -1,0 +1,67 @@
+package import CertsCore
+import CertsCrypto
+package import Foundation
+
+/// An issuer that can take a certificate back.
+package protocol RevokingIssuer: Issuer {
+    /// Revokes; a certificate that is already revoked is left as it is.
+    func revoke(_ certificate: CertificateRecord, reason: RevocationReason, now: Date) async throws
+}
+
+/// RFC 5280 §5.3.1, the reasons that an operator gives.
+package enum RevocationReason: Int, Sendable, Codable, CaseIterable {
+    case unspecified = 0
+    case keyCompromise = 1
+    case affiliationChanged = 3
+    case superseded = 4
+    case cessationOfOperation = 5
+
+    /// `keyCompromise`, as the RFC spells it.
+    package var word: String { "\(self)" }
+    package init?(word: String) {
+        guard let found = Self.allCases.first(where: { $0.word == word }) else { return nil }
+        self = found
+    }
+}
+
+extension LocalCAIssuer {
+    /// `revoked.json`.
+    struct Revocations: Codable {
+        var number = 0
+        var entries: [Entry] = []
+
+        struct Entry: Codable {
+            var serial: String
+            var at: Date
+            var reason: RevocationReason
+        }
+    }
+
+    /// How long a CRL is valid; it is made anew at each revocation.
+    static let listValidity: TimeInterval = 30 * 86400
+
+    package func revoke(_ certificate: CertificateRecord, reason: RevocationReason, now: Date) async throws {
+        let authority = try await authority(now: now, lasting: 0)
+        guard certificate.issuer == authority.issuing.record.subject else {
+            throw CertsError(
+                .issuerRefused, "the certificate \(certificate.serial) was not issued by '\(name)'", subject: name.rawValue,
+                hint: "revoke it at its own issuer: \(certificate.issuer)")
+        }
+        let lock = try await files.lock(name, in: .authorities)
+        defer { lock.release() }
+        var revocations = try await read(File.revoked).map { try JSONDecoder().decode(Revocations.self, from: $0.withBytes { Data($0) }) } ?? Revocations()
+        if !revocations.entries.contains(where: { $0.serial == certificate.serial }) {
+            revocations.entries.append(.init(serial: certificate.serial, at: now, reason: reason))
+        }
+        revocations.number += 1
+        // The list of what is revoked is the truth, and written first: the CRL can be made from it again.
+        try await write(Secret(copying: JSONEncoder().encode(revocations)), to: File.revoked)
+        let list = revocations
+        let crl = try await BlockingPool.shared.run {
+            try authority.revocationList(
+                revoked: list.entries.map { (serial: $0.serial, at: $0.at, reason: $0.reason.rawValue) }, number: list.number,
+                now: now, nextUpdate: now.addingTimeInterval(Self.listValidity))
+        }
+        try await write(Secret(copying: PEM.block("X509 CRL", crl).utf8), to: File.crl)
+    }
+}

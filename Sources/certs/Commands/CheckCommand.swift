@@ -1,0 +1,126 @@
+import ArgumentParser
+import CertsCore
+import CertsEngine
+import Foundation
+
+struct CheckCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "check", abstract: "Validate the configuration; with --live also the state, sockets and endpoints.",
+        discussion: "With --exit-code: 10 when a certificate is due, 11 when one has expired or is not served.")
+
+    @OptionGroup var global: GlobalOptions
+    @OptionGroup var output: OutputOptions
+    @Flag(help: "Also open the state directory, every issuer, and look at every endpoint.")
+    var live = false
+    @Flag(help: "Tell the state of the certificates by the exit code.")
+    var exitCode = false
+
+    struct Document: Encodable {
+        let schema = 1
+        let findings: [SubjectFinding]
+    }
+
+    struct SubjectFinding: Encodable {
+        let subject: String
+        let id: String
+        let severity: Finding.Severity
+        let message: String
+        let remedy: String
+
+        init(_ subject: String, _ finding: Finding) {
+            self.subject = subject
+            id = finding.id
+            severity = finding.severity
+            message = finding.message
+            remedy = finding.remedy
+        }
+    }
+
+    func run() async throws {
+        let declarations = try ConfigurationFile.load(path: global.configurationPath)
+        var findings: [SubjectFinding] = []
+        var status: StatusReport?
+        if live || exitCode {
+            let assembly = try await Assembly.make(global)
+            if live {
+                try await assembly.engine.observe()
+                findings = await lookAtIssuers(assembly) + lookAtTargets(assembly)
+            }
+            status = try await assembly.engine.status(at: Date())
+        }
+        try Listing(
+            document: Document(findings: findings), items: findings,
+            columns: [
+                Column("subject") { $0.subject }, Column("severity") { $0.severity.rawValue }, Column("id") { $0.id },
+                Column("message") { $0.message }, Column("remedy") { $0.remedy },
+            ]
+        ).printUnlessEmptyTable(output.output)
+        Terminal.note(
+            "\(global.configurationPath): \(declarations.certificates.count) certificates, \(declarations.issuers.count) issuers, "
+                + "\(declarations.targets.count) targets" + (findings.isEmpty ? ": ok" : ", \(findings.count) findings"))
+        if exitCode, let status { try tell(status) }
+        if findings.contains(where: { $0.severity == .error }) { throw ExitStatus.failed }
+    }
+
+    private func tell(_ status: StatusReport) throws {
+        let managed = status.certificates.filter(\.managed)
+        let isWrong = managed.contains {
+            $0.state == .expired || $0.targets.contains { $0.endpoints.contains { $0.matches == false } }
+        }
+        if isWrong { throw ExitStatus.expiredOrWronglyServed }
+        if managed.contains(where: { [.due, .missing, .undeployed].contains($0.state) }) { throw ExitStatus.due }
+    }
+
+    private func lookAtIssuers(_ assembly: Assembly) async -> [SubjectFinding] {
+        var findings: [SubjectFinding] = []
+        for (name, issuer) in assembly.engine.context.issuers.sorted(by: { $0.key < $1.key }) {
+            do {
+                _ = try await issuer.trustAnchors()
+            } catch {
+                findings.append(.init(name.rawValue, .init(error: CertsError.wrapping(error), id: "issuer-unusable")))
+            }
+        }
+        return findings
+    }
+
+    private func lookAtTargets(_ assembly: Assembly) async -> [SubjectFinding] {
+        var findings: [SubjectFinding] = []
+        for declaration in assembly.declarations.certificates {
+            for name in declaration.targets {
+                guard let target = assembly.engine.context.targets[name] else { continue }
+                for seen in await target.observe(names: declaration.names) where seen.served == nil {
+                    findings.append(
+                        .init(
+                            "\(name) \(seen.endpoint.address)",
+                            Finding(
+                                id: "endpoint-unreachable", severity: .error,
+                                message: seen.problem ?? "nothing is served", remedy: "start HAProxy, or correct the endpoint")))
+                }
+                if case .runtime(let socket) = target.declaration.reload, !FileManager.default.fileExists(atPath: socket) {
+                    findings.append(
+                        .init(
+                            name.rawValue,
+                            Finding(
+                                id: "socket-missing", severity: .error, message: "there is no socket at \(socket)",
+                                remedy: "add `stats socket \(socket) mode 660 level admin` to HAProxy's global section")))
+                }
+            }
+        }
+        return findings
+    }
+}
+
+extension Finding {
+    /// An error, seen as the result of a check.
+    init(error: CertsError, id: String) {
+        self.init(id: id, severity: .error, message: error.message, remedy: error.hint ?? "see the message")
+    }
+}
+
+extension Listing {
+    /// A table without a line is no news.
+    func printUnlessEmptyTable(_ format: OutputFormat) throws {
+        if format == .table, items.isEmpty { return }
+        try print(format)
+    }
+}

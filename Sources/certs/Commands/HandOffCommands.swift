@@ -1,0 +1,71 @@
+import ArgumentParser
+import CertsCore
+import CertsCrypto
+import CertsIssuers
+import Foundation
+
+struct CSRCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "csr", abstract: "Print the request that waits for an external CA, as PEM.")
+
+    @OptionGroup var global: GlobalOptions
+    @Argument(help: "The certificate; its issuer is of type hand-off.")
+    var name: String
+
+    func run() async throws {
+        let assembly = try await Assembly.make(global)
+        let declaration = try assembly.declaration(name)
+        let issuer = try assembly.handOffIssuer(of: declaration)
+        try await assembly.engine.recover()
+        if try await issuer.pendingRequest(of: declaration.name) == nil {
+            // Asking for the request is what begins the rotation.
+            _ = await assembly.engine.rotate([declaration.name])
+        }
+        guard let request = try await issuer.pendingRequest(of: declaration.name) else {
+            throw CertsError(
+                .issuerPending, "no request of '\(name)' waits for a certificate", subject: name,
+                hint: "`certs history \(name)` says what became of the last rotation")
+        }
+        Terminal.print(request.pem.trimmingCharacters(in: .newlines))
+    }
+}
+
+struct ImportCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "import", abstract: "Take the answer of an external CA, then deploy and verify it.")
+
+    @OptionGroup var global: GlobalOptions
+    @OptionGroup var output: OutputOptions
+    @Argument(help: "The certificate.")
+    var name: String
+    @Option(help: "The answer: leaf and intermediates, PEM, DER or PKCS#12.", completion: .file())
+    var certificate: String
+    @Option(help: "The intermediates, where they come in a file of their own.", completion: .file())
+    var chain: String?
+
+    func run() async throws {
+        let reporter = RotationReporter()
+        let assembly = try await Assembly.make(global, progress: { reporter.report($0) })
+        let declaration = try assembly.declaration(name)
+        let issuer = try assembly.handOffIssuer(of: declaration)
+        var certificates = try CertificateReader.certificates(in: InputFile.read(certificate))
+        if let chain { certificates += try CertificateReader.certificates(in: InputFile.read(chain)) }
+        try await issuer.accept(certificates, for: declaration, now: Date())
+        let results = await assembly.engine.rotate([declaration.name])
+        try RotationResults(results).print(output.output)
+        let status = ExitStatus(results)
+        if status != .done { throw status }
+        try await issuer.forget(declaration.name)
+    }
+}
+
+extension Assembly {
+    func handOffIssuer(of declaration: CertificateDeclaration) throws -> HandOffIssuer {
+        guard let issuer = engine.context.issuers[declaration.issuer] as? HandOffIssuer else {
+            throw CertsError(
+                .usage, "the issuer '\(declaration.issuer)' of '\(declaration.name)' is not of type hand-off",
+                hint: "use `certs rotate \(declaration.name)`")
+        }
+        return issuer
+    }
+}

@@ -1,0 +1,94 @@
+import ArgumentParser
+import CertsCore
+import CertsEngine
+import Foundation
+
+struct RotateCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "rotate",
+        abstract: "Rotate what is due, or the named certificates now: issue, deploy, verify, or roll back.",
+        discussion: "Without names: what is due, as the daily timer does. With names or --all: now, due or not.")
+
+    @OptionGroup var global: GlobalOptions
+    @OptionGroup var output: OutputOptions
+    @Argument(help: "Certificates to rotate now.")
+    var names: [String] = []
+    @Flag(help: "Rotate every declared certificate now.")
+    var all = false
+    @Flag(help: "Print the plan and change nothing.")
+    var dryRun = false
+
+    func run() async throws {
+        guard !(all && !names.isEmpty) else { throw ValidationError("give names or --all, not both") }
+        let reporter = RotationReporter()
+        let assembly = try await Assembly.make(global, progress: { reporter.report($0) })
+        let wanted = all ? assembly.declarations.certificates.map(\.name) : try names.map { try assembly.declaration($0).name }
+        if dryRun { return try await printPlan(assembly.engine, wanted) }
+        try await assembly.engine.recover()
+        let results = wanted.isEmpty && !all ? try await assembly.engine.rotateDue() : await assembly.engine.rotate(wanted)
+        try RotationResults(results).print(output.output)
+        let status = ExitStatus(results)
+        if status != .done { throw status }
+    }
+
+    private func printPlan(_ engine: RotationEngine, _ wanted: [Name]) async throws {
+        let now = Date()
+        var items = try await engine.plan(at: now, only: wanted.isEmpty ? nil : Set(wanted))
+        if wanted.isEmpty {
+            items = items.filter(\.due)
+        } else {
+            items = items.map { item in
+                var forced = item
+                if !item.due { (forced.due, forced.reason, forced.purpose) = (true, .requested, .issue) }
+                return forced
+            }
+        }
+        try PlanCommand.listing(items, at: now).print(output.output)
+    }
+}
+
+struct DeployCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "deploy", abstract: "Deploy the newest issued revision again, verified.")
+
+    @OptionGroup var global: GlobalOptions
+    @OptionGroup var output: OutputOptions
+    @Argument(help: "The certificate.")
+    var name: String
+
+    func run() async throws {
+        try await runOne(global, output, name) { engine, name in await engine.deploy(name) }
+    }
+}
+
+struct RollbackCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "rollback", abstract: "Deploy the previous revision, or the one given, verified.")
+
+    @OptionGroup var global: GlobalOptions
+    @OptionGroup var output: OutputOptions
+    @Argument(help: "The certificate.")
+    var name: String
+    @Option(name: .customLong("to"), help: "The revision to go back to; `certs history NAME` lists them.")
+    var revision: Int?
+
+    func run() async throws {
+        let revision = revision
+        try await runOne(global, output, name) { engine, name in await engine.rollBack(name, to: revision) }
+    }
+}
+
+/// One rotation of one named certificate, with its progress and its exit code.
+func runOne(
+    _ global: GlobalOptions, _ output: OutputOptions, _ name: String,
+    _ body: (RotationEngine, Name) async -> RotationEngine.Result
+) async throws {
+    let reporter = RotationReporter()
+    let assembly = try await Assembly.make(global, progress: { reporter.report($0) })
+    let certificate = try assembly.declaration(name).name
+    try await assembly.engine.recover()
+    let result = await body(assembly.engine, certificate)
+    try RotationResults([result]).print(output.output)
+    let status = ExitStatus(result)
+    if status != .done { throw status }
+}

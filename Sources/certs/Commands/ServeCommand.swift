@@ -1,0 +1,58 @@
+import ArgumentParser
+import CertsCore
+import CertsEngine
+import CertsWeb
+import Foundation
+import ServiceLifecycle
+
+struct ServeCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "serve", abstract: "The service: the planner's timer and the exporter.")
+
+    @OptionGroup var global: GlobalOptions
+
+    func run() async throws {
+        let reporter = RotationReporter()
+        let assembly = try await Assembly.make(global, logLevel: .notice, progress: { reporter.report($0) })
+        let published = PublishedSnapshot()
+        let publisher = SnapshotPublisher(
+            context: assembly.engine.context, published: published, constantFamilies: [Product.buildFamily])
+        let server = WebServer(declaration: assembly.declarations.server, snapshot: published, version: Product.version, logger: assembly.logger)
+        let timer = RenewalTimer(engine: assembly.engine, publisher: publisher)
+        try await ServiceGroup(
+            services: [server, timer], gracefulShutdownSignals: [.sigterm, .sigint], logger: assembly.logger
+        ).run()
+    }
+}
+
+struct MetricsCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(commandName: "metrics", abstract: "The exposition, once.")
+
+    @OptionGroup var global: GlobalOptions
+    @Option(help: "Write it to this file, atomically, for the textfile collector of the node_exporter.", completion: .file())
+    var textfile: String?
+
+    func run() async throws {
+        let assembly = try await Assembly.make(global)
+        let published = PublishedSnapshot()
+        await SnapshotPublisher(
+            context: assembly.engine.context, published: published, constantFamilies: [Product.buildFamily]
+        ).publish()
+        let text = published.current.metricsText
+        guard let textfile else {
+            FileHandle.standardOutput.write(Data(text))
+            return
+        }
+        let path = URL(fileURLWithPath: textfile).standardizedFileURL.path
+        try await assembly.state.liveFiles.install(
+            Secret(copying: text), at: path, attributes: FileAttributes(mode: 0o644, owner: geteuid(), group: getegid()))
+    }
+}
+
+extension Product {
+    static var buildFamily: MetricFamily {
+        MetricFamily(
+            "certs_build_info", .gauge, help: "The version of certs that is running; always 1.",
+            samples: [.init(1, ["version": version])])
+    }
+}

@@ -1,0 +1,56 @@
+import ArgumentParser
+import CertsCore
+import CertsEngine
+import CertsStore
+import Foundation
+
+struct StatusCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "status", abstract: "The inventory: state, days left, due date, served or not.",
+        discussion: "Shows what was last seen; --observe looks at the endpoints first.")
+
+    @OptionGroup var global: GlobalOptions
+    @OptionGroup var output: OutputOptions
+    @Argument(help: "One certificate.")
+    var name: String?
+    @Flag(help: "Look at every endpoint before.")
+    var observe = false
+    @Flag(help: "Make the database again from the files of the state directory.")
+    var rebuild = false
+
+    func run() async throws {
+        if rebuild { try await makeDatabaseAgain() }
+        let assembly = try await Assembly.make(global)
+        let certificate = try name.map { try assembly.declaration($0).name }
+        if observe { try await assembly.engine.observe(only: certificate.map { [$0] }) }
+        let report = try await assembly.engine.status(of: certificate, at: Date())
+        try Listing(document: report, items: report.certificates, columns: Self.columns).print(output.output)
+    }
+
+    private func makeDatabaseAgain() async throws {
+        let declarations = try ConfigurationFile.load(path: global.configurationPath)
+        let state = try await StateDirectory.open(at: declarations.stateDirectory, create: false)
+        for finding in try await Database.rebuild(from: state) {
+            Terminal.note("\(finding.severity.rawValue): \(finding.message); \(finding.remedy)")
+        }
+        Terminal.note("the database was made again from \(state.path)")
+    }
+
+    static let columns: [Column<StatusReport.Entry>] = [
+        Column("certificate") { $0.name },
+        Column("state") { $0.state.rawValue },
+        Column("days left", isNumber: true) { $0.daysLeft.map { String(format: "%.1f", $0) } ?? "-" },
+        Column("not after") { Time.text($0.notAfter) },
+        Column("due at") { Time.text($0.dueAt) },
+        Column("served") { Self.served($0) },
+        Column("revision", isNumber: true) { $0.revision.map(String.init) ?? "-" },
+        Column("sha256") { $0.sha256.map { String($0.prefix(16)) } ?? "-" },
+    ]
+
+    /// `2/2`: how many endpoints were last seen serving what they should.
+    private static func served(_ entry: StatusReport.Entry) -> String {
+        let endpoints = entry.targets.flatMap(\.endpoints)
+        guard !endpoints.isEmpty else { return "-" }
+        return "\(endpoints.count { $0.matches == true })/\(endpoints.count)"
+    }
+}

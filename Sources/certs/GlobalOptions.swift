@@ -1,0 +1,29 @@
+import ArgumentParser
+import CertsCore
+import Foundation
+import Logging
+
+/// The options that every command takes, before or after its name.
+struct GlobalOptions: ParsableArguments {
+    @Option(name: .long, help: "The configuration file. [default: $CERTS_CONFIG, Certs/certs.yml, /etc/certs/certs.yml]", completion: .file())
+    var config: String?
+
+    @Option(name: .long, help: "How much to log on stderr: trace, debug, info, notice, warning, error.")
+    var logLevel: Logger.Level?
+
+    /// The file to read: the first that is named or exists.
+    var configurationPath: String {
+        if let config { return config }
+        if let fromEnvironment = ProcessInfo.processInfo.environment["CERTS_CONFIG"] { return fromEnvironment }
+        let local = "Certs/certs.yml"
+        return FileManager.default.fileExists(atPath: local) ? local : "/etc/certs/certs.yml"
+    }
+
+    func logger(default level: Logger.Level = .error) -> Logger {
+        var logger = Logger(label: "certs") { StreamLogHandler.standardError(label: $0) }
+        logger.logLevel = logLevel ?? level
+        return logger
+    }
+}
+
+extension Logger.Level: ExpressibleByArgument {}

@@ -1,0 +1,54 @@
+import CertsCore
+import Foundation
+
+/// Files that the user names on the command line, read with a bound.
+enum InputFile {
+    static let largest = 8 << 20
+
+    /// - Parameter path: `-` is standard input.
+    /// - Throws: `file.missing`, `file.unreadable`, `file.tooLarge`, each naming the path.
+    static func read(_ path: String) throws(CertsError) -> Data {
+        if path == "-" { return try read(.standardInput, "standard input") }
+        var status = stat()
+        guard stat(path, &status) == 0 else {
+            let reason = errno
+            throw CertsError(
+                reason == ENOENT ? .fileMissing : .fileUnreadable, "\(path): \(String(cString: strerror(reason)))",
+                hint: "check the path and its permissions")
+        }
+        guard status.st_mode & S_IFMT == S_IFREG else {
+            throw CertsError(.fileUnreadable, "\(path) is not a regular file", hint: "name a file")
+        }
+        guard let handle = FileHandle(forReadingAtPath: path) else {
+            throw CertsError(.fileUnreadable, "\(path): \(String(cString: strerror(errno)))", hint: "check its permissions")
+        }
+        defer { try? handle.close() }
+        return try read(handle, path)
+    }
+
+    private static func read(_ handle: FileHandle, _ name: String) throws(CertsError) -> Data {
+        var contents = Data()
+        do {
+            while let more = try handle.read(upToCount: 1 << 20), !more.isEmpty {
+                contents += more
+                if contents.count > largest { break }
+            }
+        } catch {
+            throw CertsError(.fileUnreadable, "\(name) cannot be read", hint: "check its permissions", cause: error)
+        }
+        guard contents.count <= largest else {
+            throw CertsError(.fileTooLarge, "\(name) is larger than \(largest >> 20) MiB", hint: "name a file that holds certificates only")
+        }
+        guard !contents.isEmpty else {
+            throw CertsError(.certificateMalformed, "\(name) is empty", hint: "name a file that holds a certificate")
+        }
+        return contents
+    }
+
+    /// The first line of a passphrase file, without its end of line.
+    static func passphrase(_ path: String?) throws(CertsError) -> Secret? {
+        guard let path else { return nil }
+        let bytes = try read(path)
+        return Secret(copying: bytes.prefix { $0 != UInt8(ascii: "\n") && $0 != UInt8(ascii: "\r") })
+    }
+}

@@ -1,0 +1,107 @@
+import CertsCore
+import CertsEngine
+import Foundation
+import Synchronization
+
+/// One line a stage on stderr while rotations run, with the time since the rotation began.
+final class RotationReporter: Sendable {
+    /// The begin of each rotation, on a clock that nobody sets.
+    private let started = Mutex<[String: ContinuousClock.Instant]>([:])
+
+    func report(_ rotation: Rotation) {
+        let begin = started.withLock { known in
+            let begin = known[rotation.id] ?? .now
+            known[rotation.id] = begin
+            return begin
+        }
+        let elapsed = Double((ContinuousClock.now - begin) / .milliseconds(1))
+        let time = String(format: "%7.3fs", elapsed / 1000)
+        Terminal.note("\(time)  \(rotation.certificate) #\(rotation.revision)  \(Self.sentence(rotation))")
+    }
+
+    static func sentence(_ rotation: Rotation) -> String {
+        let target = rotation.currentTarget.map { " \($0)" } ?? ""
+        switch rotation.step {
+        case .key: return "making the key"
+        case .request: return "making the request"
+        case .issue: return rotation.resumeHandle == nil ? "asking the issuer" : "waiting for the issuer"
+        case .check: return "checking the certificate"
+        case .stage: return "staging the bundle"
+        case .prepare: return "looking at\(target)"
+        case .apply: return "deploying to\(target)"
+        case .verify: return "verifying what\(target) serves"
+        case .commit: return "committing"
+        case .restore: return "restoring\(target)"
+        case .verifyRestored: return "verifying that\(target) is restored"
+        case .abandon: return "abandoning"
+        case .finished: return end(rotation)
+        }
+    }
+
+    private static func end(_ rotation: Rotation) -> String {
+        switch rotation.outcome {
+        case .committed: Terminal.green("✓ done: seen served")
+        case .rolledBack: Terminal.red("✗ rolled back: the old certificate is served again")
+        case .rollbackFailed: Terminal.red("✗ ROLLBACK FAILED: look at the target now")
+        case .failed, nil: Terminal.red("✗ failed: nothing live was touched")
+        }
+    }
+}
+
+/// What `rotate`, `deploy` and `rollback` print on stdout.
+struct RotationResults {
+    let items: [Item]
+
+    struct Document: Encodable {
+        let schema = 1
+        let results: [Item]
+    }
+
+    struct Item: Encodable {
+        let certificate: String
+        let outcome: String
+        @OrNull var revision: Int?
+        @OrNull var code: String?
+        @OrNull var message: String?
+        @OrNull var hint: String?
+    }
+
+    init(_ results: [RotationEngine.Result]) {
+        items = results.map { result in
+            switch result {
+            case .rotated(let rotation):
+                Item(
+                    certificate: rotation.certificate.rawValue, outcome: rotation.outcome?.rawValue ?? "open",
+                    revision: rotation.revision, code: rotation.failure?.code.rawValue, message: rotation.failure?.message,
+                    hint: rotation.failure?.hint)
+            case .waiting(let rotation):
+                Item(
+                    certificate: rotation.certificate.rawValue, outcome: "waiting", revision: rotation.revision, code: nil,
+                    message: "the issuer has not answered yet",
+                    hint: "`certs csr \(rotation.certificate)` prints the request; bring the answer with `certs import`")
+            case .skipped(let item):
+                Item(
+                    certificate: item.certificate.rawValue, outcome: item.due ? "blocked" : "not-due", revision: nil, code: nil,
+                    message: item.due ? "resting after failures until \(Time.text(item.blockedUntil))" : "due at \(Time.text(item.dueAt))",
+                    hint: item.due ? "try now with `certs rotate \(item.certificate)`" : nil)
+            case .failed(let name, let error):
+                Item(
+                    certificate: name.rawValue, outcome: error.code == .lockHeld ? "busy" : "failed", revision: nil,
+                    code: error.code.rawValue, message: TerminalText.sanitized(error.message), hint: error.hint)
+            }
+        }
+    }
+
+    func print(_ format: OutputFormat) throws {
+        try Listing(
+            document: Document(results: items), items: items,
+            columns: [
+                Column("certificate") { $0.certificate }, Column("outcome") { $0.outcome },
+                Column("revision", isNumber: true) { $0.revision.map(String.init) ?? "-" },
+                Column("reason") { item in
+                    [item.message, item.hint].compactMap { $0 }.joined(separator: "; ")
+                },
+            ]
+        ).print(format)
+    }
+}
