@@ -10,16 +10,20 @@ package final class Certificate: @unchecked Sendable {
 
     /// Exactly the bytes that were parsed.
     package let der: Data
+    /// Every field, read once in `init`.
+    package let record: CertificateRecord
+    /// The SHA-256 of the DER.
+    package let fingerprint: Fingerprint
 
-    /// - Throws: `certificate.malformed`, also for bytes after the end of the certificate.
+    /// - Throws: `certificate.malformed`, also for bytes after the end of the certificate and for a validity that
+    ///   is no date.
     package init(der: Data) throws(CertsError) {
         OpenSSLErrors.clear()
-        var end: UnsafePointer<UInt8>?
         let parsed: OpaquePointer? = der.withUnsafeBytes { bytes in
-            end = bytes.bindMemory(to: UInt8.self).baseAddress
-            let start = end
-            let result = d2i_X509(nil, &end, bytes.count)
-            if let result, let start, let stop = end, stop - start != bytes.count {
+            guard let start = bytes.bindMemory(to: UInt8.self).baseAddress else { return nil }
+            var end: UnsafePointer<UInt8>? = start
+            guard let result = d2i_X509(nil, &end, bytes.count) else { return nil }
+            guard let end, end - start == bytes.count else {
                 X509_free(result)
                 return nil
             }
@@ -28,8 +32,23 @@ package final class Certificate: @unchecked Sendable {
         guard let parsed else {
             throw .openSSL(.certificateMalformed, "these bytes are not one X.509 certificate", hint: "give a certificate in PEM or DER")
         }
+        var failure: CertsError?
+        let record: CertificateRecord? = der.withUnsafeBytes { bytes in
+            do throws(CertsError) {
+                return try RecordDecoder.record(of: parsed, der: bytes)
+            } catch {
+                failure = error
+                return nil
+            }
+        }
+        guard let record, let fingerprint = record.fingerprint else {
+            X509_free(parsed)
+            throw failure ?? .openSSL(.openSSL, "cannot hash a certificate with SHA-256")
+        }
         x509 = parsed
         self.der = der
+        self.record = record
+        self.fingerprint = fingerprint
     }
 
     deinit { X509_free(x509) }
@@ -41,6 +60,13 @@ package final class Certificate: @unchecked Sendable {
 
     /// One canonical `CERTIFICATE` block, re-encoded from the DER: no text around it, no blank line in it.
     package var pem: String { PEM.block("CERTIFICATE", der) }
+
+    /// The SubjectPublicKeyInfo in DER.
+    package var publicKeyDER: Data {
+        withX509 { x509 in
+            X509_get_X509_PUBKEY(x509).flatMap { SubjectPublicKey.withDER(of: $0) { Data($0) } } ?? Data()
+        }
+    }
 }
 
 extension Certificate: Hashable {

@@ -1,0 +1,90 @@
+internal import COpenSSL
+import CertsCore
+
+/// One extension of a certificate or a CRL, borrowed: valid as long as the structure it was read from.
+struct ExtensionValue {
+    let nid: Int32
+    let object: OpaquePointer
+    let critical: Bool
+    let bytes: UnsafeBufferPointer<UInt8>
+
+    init?(_ extension: OpaquePointer?) {
+        guard let `extension`, let object = X509_EXTENSION_get_object(`extension`),
+            let value = X509_EXTENSION_get_data(`extension`)
+        else { return nil }
+        self.object = object
+        nid = OBJ_obj2nid(object)
+        critical = X509_EXTENSION_get_critical(`extension`) != 0
+        bytes = ASN1.bytes(value)
+    }
+
+    /// Decodes the value with one of OpenSSL's `d2i` functions and lends the result; `nil` if it does not decode, or if
+    /// bytes are left over.
+    func decoded<Value, Result>(
+        _ d2i: (UnsafeMutablePointer<Value?>?, UnsafeMutablePointer<UnsafePointer<UInt8>?>?, Int) -> Value?,
+        _ free: (Value?) -> Void,
+        _ body: (Value) throws -> Result
+    ) rethrows -> Result? {
+        guard let start = bytes.baseAddress else { return nil }
+        var end: UnsafePointer<UInt8>? = start
+        guard let value = d2i(nil, &end, bytes.count) else {
+            OpenSSLErrors.clear()
+            return nil
+        }
+        defer { free(value) }
+        guard let end, end - start == bytes.count else { return nil }
+        return try body(value)
+    }
+}
+
+/// Borrowed views of OpenSSL's primitive ASN.1 values.
+enum ASN1 {
+    /// The content octets of a string, an integer's magnitude, or a time.
+    static func bytes(_ string: UnsafePointer<asn1_string_st>?) -> UnsafeBufferPointer<UInt8> {
+        guard let string, string.pointee.length > 0, let data = string.pointee.data else {
+            return UnsafeBufferPointer(start: nil, count: 0)
+        }
+        return UnsafeBufferPointer(start: UnsafePointer(data), count: Int(string.pointee.length))
+    }
+
+    static func bytes(_ string: UnsafeMutablePointer<asn1_string_st>?) -> UnsafeBufferPointer<UInt8> {
+        bytes(string.map { UnsafePointer($0) })
+    }
+
+    /// The octets as text; what is not UTF-8 is replaced, a NUL stays.
+    static func text(_ string: UnsafeMutablePointer<asn1_string_st>?) -> String {
+        String(decoding: bytes(string), as: UTF8.self)
+    }
+
+    /// Lower-case hexadecimal of an integer, `-` before it if it is negative.
+    static func hexadecimal(_ integer: UnsafePointer<asn1_string_st>?) -> String {
+        let digits = Hex.encode(bytes(integer))
+        if let integer, integer.pointee.type == V_ASN1_NEG_INTEGER { return "-" + digits }
+        return digits
+    }
+
+    /// Dotted decimal.
+    static func dotted(_ object: OpaquePointer) -> String {
+        // An OID from outside can be long; 256 characters hold every real one, and OpenSSL cuts the rest.
+        withUnsafeTemporaryAllocation(of: CChar.self, capacity: 256) { buffer in
+            let written = OBJ_obj2txt(buffer.baseAddress, 256, object, 1)
+            let count = max(0, min(Int(written), 255))
+            return String(decoding: UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(buffer)[..<count]), as: UTF8.self)
+        }
+    }
+
+    static func shortName(_ nid: Int32) -> String { OBJ_nid2sn(nid).map { String(cString: $0) } ?? "" }
+    static func longName(_ nid: Int32) -> String { OBJ_nid2ln(nid).map { String(cString: $0) } ?? "" }
+
+    /// The elements of one of OpenSSL's stacks, whose typed accessors are macros over these functions.
+    static func elements(_ stack: OpaquePointer?) -> some Sequence<UnsafeMutableRawPointer> {
+        (0..<max(0, OPENSSL_sk_num(stack))).lazy.compactMap { OPENSSL_sk_value(stack, $0) }
+    }
+}
+
+extension ASN1 {
+    /// Frees what `d2i_ASN1_SEQUENCE_ANY` returned.
+    static func freeSequence(_ sequence: OpaquePointer?) {
+        OPENSSL_sk_pop_free(sequence) { ASN1_TYPE_free($0?.assumingMemoryBound(to: ASN1_TYPE.self)) }
+    }
+}
