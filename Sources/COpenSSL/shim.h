@@ -36,4 +36,51 @@ static inline int certs_sk_X509_push(STACK_OF(X509) *stack, X509 *certificate) {
 static inline void certs_sk_X509_free(STACK_OF(X509) *stack) { sk_X509_free(stack); }
 static inline void certs_sk_X509_pop_free(STACK_OF(X509) *stack) { sk_X509_pop_free(stack, X509_free); }
 
+// MARK: Keys, requests, issuing, the probe
+
+// Stack macros over `OPENSSL_sk_*` with casts.
+static inline STACK_OF(GENERAL_NAME) *certs_sk_GENERAL_NAME_new_null(void) { return sk_GENERAL_NAME_new_null(); }
+static inline int certs_sk_GENERAL_NAME_push(STACK_OF(GENERAL_NAME) *stack, GENERAL_NAME *name) { return sk_GENERAL_NAME_push(stack, name); }
+static inline int certs_sk_GENERAL_NAME_count(const STACK_OF(GENERAL_NAME) *stack) { return sk_GENERAL_NAME_num(stack); }
+static inline GENERAL_NAME *certs_sk_GENERAL_NAME_at(const STACK_OF(GENERAL_NAME) *stack, int index) { return sk_GENERAL_NAME_value(stack, index); }
+static inline STACK_OF(GENERAL_SUBTREE) *certs_sk_GENERAL_SUBTREE_new_null(void) { return sk_GENERAL_SUBTREE_new_null(); }
+static inline int certs_sk_GENERAL_SUBTREE_push(STACK_OF(GENERAL_SUBTREE) *stack, GENERAL_SUBTREE *tree) { return sk_GENERAL_SUBTREE_push(stack, tree); }
+static inline STACK_OF(X509_EXTENSION) *certs_sk_X509_EXTENSION_new_null(void) { return sk_X509_EXTENSION_new_null(); }
+static inline int certs_sk_X509_EXTENSION_push(STACK_OF(X509_EXTENSION) *stack, X509_EXTENSION *extension) { return sk_X509_EXTENSION_push(stack, extension); }
+static inline void certs_sk_X509_EXTENSION_pop_free(STACK_OF(X509_EXTENSION) *stack) { sk_X509_EXTENSION_pop_free(stack, X509_EXTENSION_free); }
+
+// The value of a GENERAL_NAME is a union behind a type tag; Swift sees the union without its discriminator.
+static inline const ASN1_STRING *certs_GENERAL_NAME_string(const GENERAL_NAME *name) {
+    switch (name->type) {
+    case GEN_DNS: case GEN_EMAIL: case GEN_URI: return name->d.ia5;
+    case GEN_IPADD: return name->d.iPAddress;
+    default: return NULL;
+    }
+}
+
+// Flag macros that are expressions over other macros do not import.
+static inline unsigned long certs_XN_FLAG_RFC4514(void) { return XN_FLAG_RFC2253 & ~(unsigned long)ASN1_STRFLGS_ESC_MSB; }
+
+// `BIO_reset` is a macro over `BIO_ctrl`.
+static inline void certs_BIO_reset(BIO *bio) { (void)BIO_reset(bio); }
+
+// `SSL_CTX_ctrl` and `SSL_ctrl` macros.
+static inline int certs_SSL_CTX_set_min_proto_version(SSL_CTX *context, int version) { return SSL_CTX_set_min_proto_version(context, version); }
+static inline int certs_SSL_CTX_set_max_proto_version(SSL_CTX *context, int version) { return SSL_CTX_set_max_proto_version(context, version); }
+static inline int certs_SSL_CTX_set1_sigalgs_list(SSL_CTX *context, const char *list) { return SSL_CTX_set1_sigalgs_list(context, list); }
+static inline void certs_SSL_CTX_set_session_cache_off(SSL_CTX *context) { SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF); }
+static inline void certs_SSL_CTX_forbid_resumption(SSL_CTX *context) { SSL_CTX_set_options(context, SSL_OP_NO_TICKET); }
+static inline int certs_SSL_set_tlsext_host_name(SSL *ssl, const char *name) { return SSL_set_tlsext_host_name(ssl, name); }
+static inline int certs_SSL_request_ocsp_staple(SSL *ssl) { return SSL_set_tlsext_status_type(ssl, TLSEXT_STATUSTYPE_ocsp); }
+static inline long certs_SSL_get_ocsp_staple(SSL *ssl, unsigned char **out) { return SSL_get_tlsext_status_ocsp_resp(ssl, out); }
+
+// `PKCS12_parse` distinguishes no password from an empty one; the legacy ciphers of old files need a context of their own.
+static inline int certs_PKCS12_mac_iterations(const PKCS12 *file) {
+    const ASN1_INTEGER *iterations = NULL;
+    int64_t count = 1;
+    PKCS12_get0_mac(NULL, NULL, NULL, &iterations, file);
+    if (iterations && (!ASN1_INTEGER_get_int64(&count, iterations) || count > INT32_MAX)) { return INT32_MAX; }
+    return (int)count;
+}
+
 #endif
