@@ -33,15 +33,17 @@ enum State {
         do { return try String(contentsOf: file, encoding: .utf8) } catch { throw Problem("\(file.path): \(error)") }
     }
 
-    /// Runs `certs rotate --all` on a copy of `certs.yml` in a temporary directory.
+    /// Runs `certs rotate --all` on a copy of `certs.yml` in a fresh directory.
     private static func generate() throws -> URL {
         guard let program = ProcessInfo.processInfo.environment["CERTS_BINARY"] else {
             throw Problem("CERTS_BINARY is not set: it must be the absolute path of the built program")
         }
-        let directory = FileManager.default.temporaryDirectory.appending(path: "certs-interop-\(UUID().uuidString)")
-        try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
         let package = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
             .deletingLastPathComponent()
+        // Below `.build` and emptied at each start: the keys of one run are all that ever lies around.
+        let directory = package.appending(path: ".build/issued")
+        try? FileManager.default.removeItem(at: directory)
+        try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
         let configuration = directory.appending(path: "certs.yml")
         try FileManager.default.copyItem(at: package.appending(path: "certs.yml"), to: configuration)
 
