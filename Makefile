@@ -16,9 +16,10 @@ build: ## build the release program: .build/release/certs
 test: ## run every check and every test; one suite: make test FILTER=PlannerTests
 	@scripts/test $(if $(FILTER),--filter $(FILTER))
 
-check: ## run the checks that need no build: boundaries, words, format
+check: ## run the checks that need no build: boundaries, words, documents, format
 	@scripts/check-boundaries
 	@scripts/check-words
+	@scripts/check-documents
 	@scripts/check-format
 
 format: ## format every Swift file in place
