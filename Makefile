@@ -1,0 +1,35 @@
+# `make help` lists what there is. Each target is one script in scripts/, which says what it does and takes options.
+
+.PHONY: help run build test check format bench clean clean-run
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## show a rotation on this machine: a real HAProxy on loopback and certs serve, until Ctrl-C
+	@scripts/run
+
+build: ## build the release program: .build/release/certs
+	@scripts/require-swift
+	@scripts/install-packages libssl-dev libcurl4-openssl-dev libpq-dev libsqlite3-dev pkg-config
+	swift build -c release --static-swift-stdlib --product certs
+
+test: ## run every check and every test; one suite: make test FILTER=PlannerTests
+	@scripts/test $(if $(FILTER),--filter $(FILTER))
+
+check: ## run the checks that need no build: boundaries, words, documents, format
+	@scripts/check-boundaries
+	@scripts/check-words
+	@scripts/check-documents
+	@scripts/check-format
+
+format: ## format every Swift file in place
+	@scripts/swift-files | xargs -0 swift format format --in-place --parallel
+
+bench: ## run the benchmarks beside their peers; the table of the README comes from here
+	@Benchmarks/run
+
+clean: ## remove what was built
+	rm -rf .build Tests/Interop/.build
+
+clean-run: ## remove what `make run` made, so that it begins from nothing: .run and Certs/state
+	rm -rf .run Certs/state
