@@ -12,6 +12,7 @@ final class ConfigurationProblems {
     init(file: String) { self.file = file }
 
     var isEmpty: Bool { found.isEmpty }
+    var count: Int { found.count }
 
     /// Adds a problem at `mark` (the beginning of the file without one): what is wrong, and what to write instead.
     func add(_ mark: Mark?, _ what: String, _ remedy: String) {

@@ -20,8 +20,10 @@ extension ConfigurationReader {
         let nameText = block.requiredText("name", "give it a name such as 'messenger'")
         let name = declare(nameText, "certificate", in: \.certificateNames)
         let subject = subject(block)
+        let problemsBefore = problems.count
         let names = names(block)
-        checkCommonName(subject, names, block)
+        // With a wrong name in the list the common name may well be meant to be that one.
+        if problems.count == problemsBefore { checkCommonName(subject, names, block) }
         let key = keyPolicy(block)
         let issuer = issuer(block)
         var renewal = RenewalPolicy()

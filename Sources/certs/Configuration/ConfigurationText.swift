@@ -85,9 +85,14 @@ enum ConfigurationText {
         switch error {
         case .scanner(let context, let problem, let mark, _), .parser(let context, let problem, let mark, _),
             .composer(let context, let problem, let mark, _):
-            let advice = advice(at: mark, in: text)
+            if problem.hasPrefix("Maximum nesting level") {
+                return problems.add(mark, "nested too deeply", "no value of this format is nested more than four levels deep")
+            }
+            if let advice = advice(at: mark, in: text) {
+                return problems.add(line: mark.line, column: advice.column, advice.what, advice.remedy)
+            }
             let why = context.map { " (\($0.text) at \($0.mark.line):\($0.mark.column))" } ?? ""
-            problems.add(mark, advice?.what ?? "not YAML: \(problem)\(why)", advice?.remedy ?? "check indentation, quotes and brackets")
+            problems.add(mark, "not YAML: \(problem)\(why)", "check indentation, quotes and brackets")
         case .reader(let problem, let offset, _, _):
             let before = text.prefix(offset ?? 0)
             let column = (before.lastIndex(where: \.isNewline).map { before[before.index(after: $0)...] } ?? before).count + 1
@@ -103,19 +108,21 @@ enum ConfigurationText {
     }
 
     /// What the usual mistakes look like at the place where the parser stopped.
-    private static func advice(at mark: Mark, in text: String) -> (what: String, remedy: String)? {
+    private static func advice(at mark: Mark, in text: String) -> (column: Int, what: String, remedy: String)? {
         let lines = text.split(omittingEmptySubsequences: false, whereSeparator: \.isNewline)
         guard mark.line >= 1, mark.line <= lines.count else { return nil }
         let line = Array(lines[mark.line - 1].unicodeScalars)
-        func scalar(_ index: Int) -> Unicode.Scalar? { line.indices.contains(index) ? line[index] : nil }
-        if line.prefix(while: { $0 == " " || $0 == "\t" }).contains("\t") {
-            return ("a tab in the indentation", "indent with spaces")
+        if let tab = line.prefix(while: { $0 == " " || $0 == "\t" }).firstIndex(of: "\t") {
+            return (tab + 1, "a tab in the indentation", "indent with spaces")
         }
-        if scalar(mark.column - 1) == "*" || scalar(mark.column - 2) == "*" {
-            return ("a value that begins with * means something else in YAML", "put it in quotes: '*.example.com'")
-        }
-        if scalar(mark.column - 1) == "@" || scalar(mark.column - 1) == "`" || scalar(mark.column - 1) == "%" {
-            return ("a value cannot begin with \(line[mark.column - 1])", "put it in quotes")
+        // The parser stops at the reference or behind its first character.
+        for index in [mark.column - 1, mark.column - 2] where line.indices.contains(index) {
+            if line[index] == "*" {
+                return (index + 1, "a value that begins with * means something else in YAML", "put it in quotes: '*.example.com'")
+            }
+            if index == mark.column - 1, "@`%".unicodeScalars.contains(line[index]) {
+                return (index + 1, "a value cannot begin with \(line[index])", "put it in quotes")
+            }
         }
         return nil
     }
