@@ -16,6 +16,8 @@ package struct CertsError: Error, Sendable {
     package var stage: Rotation.Step?
     /// The next step to take, as an instruction.
     package let hint: String?
+    /// The single problems, one per element, where there is more than one to tell (a configuration file).
+    package let details: [String]
     /// The text of the error underneath, if there was one.
     package let cause: String?
     /// Whether trying the same thing again can help.
@@ -29,6 +31,7 @@ package struct CertsError: Error, Sendable {
         subject: String? = nil,
         stage: Rotation.Step? = nil,
         hint: String? = nil,
+        details: [String] = [],
         cause: (any Error)? = nil,
         retry: Retry = .never,
         fileID: String = #fileID,
@@ -39,6 +42,7 @@ package struct CertsError: Error, Sendable {
         self.subject = subject
         self.stage = stage
         self.hint = hint
+        self.details = details
         self.cause = cause.map { String(describing: $0) }
         self.retry = retry
         self.origin = "\(fileID):\(line)"
@@ -73,12 +77,22 @@ package struct CertsError: Error, Sendable {
 extension CertsError: Equatable, CustomStringConvertible {
     package static func == (left: CertsError, right: CertsError) -> Bool { left.code == right.code }
 
-    /// `message (cause); next step`, on one line, with nothing a terminal could interpret.
+    /// `message (cause): details; next step`, on one line, with nothing a terminal could interpret.
     package var description: String {
+        let problems = details.isEmpty ? "" : ": " + details.joined(separator: "; ")
+        return TerminalText.sanitized(headline + problems + (hint.map { "; \($0)" } ?? ""))
+    }
+
+    /// The same for a terminal: the message, each detail on a line of its own, the next step last.
+    package var report: String {
+        guard !details.isEmpty else { return description }
+        return ([headline] + details + (hint.map { [$0] } ?? [])).map { TerminalText.sanitized($0) }.joined(separator: "\n")
+    }
+
+    private var headline: String {
         var text = message
         if let subject, !message.contains(subject) { text = "\(subject): \(text)" }
         if let cause, !message.contains(cause) { text += " (\(cause))" }
-        if let hint { text += "; \(hint)" }
-        return TerminalText.sanitized(text)
+        return text
     }
 }

@@ -1,0 +1,78 @@
+import CertsCore
+import Yams
+
+extension ConfigurationReader {
+    /// What can only be checked when everything has been read: who writes which file, who can see which certificate.
+    func checkReferences() {
+        checkBundles()
+        checkServerNames()
+    }
+
+    /// Two certificates must not overwrite each other's bundle.
+    private func checkBundles() {
+        var writers: [String: (certificate: Name, target: Name)] = [:]
+        for source in certificates {
+            for reference in source.declaration.targets {
+                guard let target = targets.first(where: { $0.declaration.name == reference }) else { continue }
+                let path = target.declaration.bundlePath(for: source.declaration.name)
+                guard let first = writers[path] else {
+                    writers[path] = (source.declaration.name, reference)
+                    continue
+                }
+                guard first.certificate != source.declaration.name else { continue }
+                let elsewhere = first.target == reference ? "" : " (target '\(first.target)')"
+                let remedy =
+                    target.declaration.bundle.contains("{name}")
+                    ? "give the targets different directories"
+                    : "put {name} into the path, e.g. \(Self.withName(target.declaration.bundle))"
+                problems.add(
+                    target.bundleMark,
+                    "the certificates '\(first.certificate)'\(elsewhere) and '\(source.declaration.name)' would both be written to \(path)",
+                    remedy)
+            }
+        }
+    }
+
+    private static func withName(_ path: String) -> String {
+        let directory = path.lastIndex(of: "/").map { path[...$0] } ?? ""
+        return "\(directory){name}.pem"
+    }
+
+    /// A rotation is proved by a handshake, so each certificate needs an endpoint that asks for one of its names.
+    private func checkServerNames() {
+        for target in targets {
+            let users = certificates.filter { $0.declaration.targets.contains(target.declaration.name) }
+            guard !users.isEmpty else { continue }
+            var orphans = 0
+            for (endpoint, mark) in zip(target.declaration.endpoints, target.endpointMarks) {
+                guard let serverName = endpoint.serverName,
+                    !users.contains(where: { Self.covers($0.declaration, serverName) })
+                else { continue }
+                orphans += 1
+                let names = users.flatMap { $0.declaration.names.map(\.value) }
+                problems.add(
+                    mark, "no certificate of target '\(target.declaration.name)' covers the serverName '\(serverName)'",
+                    remedy(for: serverName, names))
+            }
+            // All endpoints are wrong: the same mistake would be told twice.
+            guard orphans < target.declaration.endpoints.count else { continue }
+            for user in users where !target.declaration.endpoints.contains(where: { Self.sees($0, user.declaration) }) {
+                let place = user.declaration.targets.firstIndex(of: target.declaration.name).flatMap { user.targetMarks[$0] }
+                problems.add(
+                    place,
+                    "no endpoint of target '\(target.declaration.name)' asks for a name of certificate '\(user.declaration.name)', so nothing could prove its rotation",
+                    "add an endpoint to the target with one of: \(user.declaration.names.map(\.value).joined(separator: ", "))")
+            }
+        }
+    }
+
+    private static func sees(_ endpoint: Endpoint, _ certificate: CertificateDeclaration) -> Bool {
+        endpoint.serverName.map { covers(certificate, $0) } ?? true
+    }
+
+    private static func covers(_ certificate: CertificateDeclaration, _ serverName: String) -> Bool {
+        certificate.names.contains {
+            if case .dns(let pattern) = $0 { DNSName.covers(pattern, host: serverName) } else { false }
+        }
+    }
+}
