@@ -173,8 +173,8 @@ extension LocalAuthority {
                 hint: "check the clock of this host, or make a new authority")
         }
         // Each intermediate has a name of its own, so that a CRL or a chain never mixes two keys under one name.
-        let mark = Hex.encode(Digest.sha256(key.publicKeyDER).prefix(4))
-        let base = root.withX509 { DistinguishedName.subject(X509_get_subject_name($0)).commonName } ?? "Local CA"
+        let mark = Hex.encode(Digest.sha256.data(of: key.publicKeyDER).prefix(4))
+        let base = root.withX509 { SubjectName.subject(X509_get_subject_name($0)).commonName } ?? "Local CA"
         var template = CertificateTemplate(
             subject: Subject(commonName: "\(base) Issuing \(mark)"), notBefore: notBefore, notAfter: notAfter,
             keyUsage: [.keyCertSign, .cRLSign])
@@ -198,7 +198,7 @@ extension LocalAuthority {
 
     static func window(of certificate: Certificate) -> (notBefore: Date, notAfter: Date)? {
         certificate.withX509 { x509 in
-            guard let start = ASN1Time.date(X509_get0_notBefore(x509)), let end = ASN1Time.date(X509_get0_notAfter(x509))
+            guard let start = EncodedTime.date(X509_get0_notBefore(x509)), let end = EncodedTime.date(X509_get0_notAfter(x509))
             else { return nil }
             return (start, end)
         }
