@@ -1,6 +1,7 @@
 import CertsCore
 import CertsCrypto
 import Foundation
+import Logging
 
 // What each action of a rotation does. Every one may be carried out a second time after a crash: it first looks at what
 // is already there.

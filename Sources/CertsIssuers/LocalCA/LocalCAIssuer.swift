@@ -64,7 +64,7 @@ package struct LocalCAIssuer: RevokingIssuer {
         let policy = policy
         let made = try await BlockingPool.shared.run { try LocalAuthority.make(policy: policy, now: now) }
         try await saveIssuing(made)
-        try await write(made.rootKey.pem(), to: File.rootKey)
+        if let rootKey = made.rootKey { try await write(rootKey.pem(), to: File.rootKey) }
         // The root is written last: it exists only when everything else does.
         try await write(Secret(copying: made.root.pem.utf8), to: File.root)
         return made
@@ -78,8 +78,8 @@ package struct LocalCAIssuer: RevokingIssuer {
                 hint: "restore authorities/\(name) from a backup")
         }
         return try LocalAuthority(
-            rootPEM: root.withBytes { Data($0) }, rootKey: PrivateKey(pem: rootKey),
-            issuingPEM: issuing.withBytes { Data($0) }, issuingKey: PrivateKey(pem: issuing))
+            rootPEM: root.withBytes { Data($0) }, issuingPEM: issuing.withBytes { Data($0) },
+            issuingKey: PrivateKey(pem: issuing), rootKey: PrivateKey(pem: rootKey))
     }
 
     private func saveIssuing(_ authority: LocalAuthority) async throws {
