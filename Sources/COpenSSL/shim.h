@@ -36,4 +36,9 @@ static inline int certs_sk_X509_push(STACK_OF(X509) *stack, X509 *certificate) {
 static inline void certs_sk_X509_free(STACK_OF(X509) *stack) { sk_X509_free(stack); }
 static inline void certs_sk_X509_pop_free(STACK_OF(X509) *stack) { sk_X509_pop_free(stack, X509_free); }
 
+// OpenSSL exports the item of NameConstraints and its `new` and `free`, but no `d2i` function.
+static inline NAME_CONSTRAINTS *certs_d2i_NAME_CONSTRAINTS(NAME_CONSTRAINTS **value, const unsigned char **in, long length) {
+    return (NAME_CONSTRAINTS *)ASN1_item_d2i((ASN1_VALUE **)value, in, length, ASN1_ITEM_rptr(NAME_CONSTRAINTS));
+}
+
 #endif

@@ -7,6 +7,7 @@ struct KeyUsage: OptionSet, Hashable, Sendable {
     static let digitalSignature = KeyUsage(rawValue: 1 << 0)
     static let nonRepudiation = KeyUsage(rawValue: 1 << 1)
     static let keyEncipherment = KeyUsage(rawValue: 1 << 2)
+    static let keyAgreement = KeyUsage(rawValue: 1 << 4)
     static let keyCertSign = KeyUsage(rawValue: 1 << 5)
     static let cRLSign = KeyUsage(rawValue: 1 << 6)
 
