@@ -19,7 +19,7 @@ package struct CertificateTemplate: Sendable {
     package var keyUsage: KeyUsage
     /// Words of OpenSSL (`serverAuth`, `clientAuth`) or dotted OIDs, from constants only; empty: no extension.
     package var extendedKeyUsage: [String] = ["serverAuth"]
-    package var nameConstraints: NameConstraints?
+    package var nameConstraints: NameConstraintsTemplate?
     /// Subject and authority key identifiers.
     package var hasKeyIdentifiers = true
     package var extraExtensions: [RawExtension] = []

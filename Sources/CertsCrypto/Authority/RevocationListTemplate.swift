@@ -3,7 +3,7 @@ import CertsCore
 import Foundation
 
 /// Certificate revocation lists, version 2 (RFC 5280 §5).
-enum RevocationList {
+enum RevocationListTemplate {
     /// The DER of a list that `issuer` signs with `key`.
     static func make(
         revoked: [(serial: String, at: Date, reason: Int)], number: Int, now: Date, nextUpdate: Date,
