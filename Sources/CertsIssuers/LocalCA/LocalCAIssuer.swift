@@ -40,6 +40,9 @@ package struct LocalCAIssuer: RevokingIssuer {
 
     // MARK: The authority on disk
 
+    /// Making a CA takes a second; two processes that start together wait for one another this long.
+    static let lockDeadline: Duration = .seconds(30)
+
     enum File {
         static let root = "root.pem"
         static let rootKey = "root-key.pem"
@@ -53,7 +56,7 @@ package struct LocalCAIssuer: RevokingIssuer {
     func authority(now: Date, lasting: TimeInterval) async throws -> LocalAuthority {
         if let existing = try await load(), existing.issuing.record.notAfter >= now.addingTimeInterval(lasting) { return existing }
         // Two processes that start together must not make two CAs: look again under the lock.
-        let lock = try await files.lock(name, in: .authorities)
+        let lock = try await files.lock(name, in: .authorities, deadline: Self.lockDeadline)
         defer { lock.release() }
         if let existing = try await load() {
             if existing.issuing.record.notAfter >= now.addingTimeInterval(lasting) { return existing }
