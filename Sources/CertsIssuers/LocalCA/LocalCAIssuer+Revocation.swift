@@ -41,7 +41,11 @@ extension LocalCAIssuer {
     static let listValidity: TimeInterval = 30 * 86400
 
     package func revoke(_ certificate: CertificateRecord, reason: RevocationReason, now: Date) async throws {
-        let authority = try await authority(now: now, lasting: 0)
+        guard let authority = try await load() else {
+            throw CertsError(
+                .issuerRefused, "the local CA '\(name)' has not issued anything yet", subject: name.rawValue,
+                hint: "nothing is left to do")
+        }
         guard certificate.issuer == authority.issuing.record.subject else {
             throw CertsError(
                 .issuerRefused, "the certificate \(certificate.serial) was not issued by '\(name)'", subject: name.rawValue,

@@ -54,12 +54,12 @@ package struct LocalCAIssuer: RevokingIssuer {
 
     /// The CA as it is on disk; made, or given a new intermediate, where it cannot sign for `lasting` seconds.
     func authority(now: Date, lasting: TimeInterval) async throws -> LocalAuthority {
-        if let existing = try await load(), existing.issuing.record.notAfter >= now.addingTimeInterval(lasting) { return existing }
+        if let existing = try await load(), existing.canIssue(validity: lasting, now: now) { return existing }
         // Two processes that start together must not make two CAs: look again under the lock.
         let lock = try await files.lock(name, in: .authorities, deadline: Self.lockDeadline)
         defer { lock.release() }
         if let existing = try await load() {
-            if existing.issuing.record.notAfter >= now.addingTimeInterval(lasting) { return existing }
+            if existing.canIssue(validity: lasting, now: now) { return existing }
             let renewed = try await BlockingPool.shared.run { try existing.renewedIssuing(now: now) }
             try await saveIssuing(renewed)
             return renewed
@@ -73,7 +73,7 @@ package struct LocalCAIssuer: RevokingIssuer {
         return made
     }
 
-    private func load() async throws -> LocalAuthority? {
+    func load() async throws -> LocalAuthority? {
         guard let root = try await read(File.root) else { return nil }
         guard let rootKey = try await read(File.rootKey), let issuing = try await read(File.issuingKey) else {
             throw CertsError(
