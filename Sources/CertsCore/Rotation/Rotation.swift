@@ -73,6 +73,9 @@ package struct Rotation: Sendable, Hashable, Codable, Identifiable {
         case key, request, issue, check, stage, prepare, apply, verify, commit
         case restore, verifyRestored = "verify-restored"
         case abandon, finished
+
+        /// Whether the step undoes what was done.
+        package var isWayBack: Bool { self == .restore || self == .verifyRestored || self == .abandon }
     }
 
     package enum Outcome: String, Sendable, Codable {

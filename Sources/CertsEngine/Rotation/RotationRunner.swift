@@ -24,7 +24,7 @@ struct RotationRunner {
         var rotation = start
         while !rotation.isFinished {
             do {
-                try await context.journal.record(rotation)
+                try await record(rotation)
                 context.progress(rotation)
                 try context.faults.reached("before-\(rotation.step.rawValue)")
                 let completion = try await perform(rotation)
@@ -45,6 +45,17 @@ struct RotationRunner {
         context.progress(rotation)
         try await finish(rotation)
         return rotation
+    }
+
+    /// Intent before effect. On the way forward a step whose intent cannot be recorded is not taken; on the way back it
+    /// is taken all the same: bringing the old certificate back matters more than its record, and an older record that is
+    /// still there leads the next start through the same steps.
+    private func record(_ rotation: Rotation) async throws {
+        do {
+            try await context.journal.record(rotation)
+        } catch where rotation.step.isWayBack {
+            log(.wrapping(error), rotation)
+        }
     }
 
     private func log(_ failure: CertsError, _ rotation: Rotation) {
@@ -71,6 +82,10 @@ struct RotationRunner {
     private func finish(_ rotation: Rotation) async throws {
         var state = try await context.inventory.state(of: rotation.certificate) ?? CertificateState(name: rotation.certificate)
         let manifest = try? await readManifest(rotation)
+        if rotation.outcome != .committed, let old = state.revision {
+            // A commit that failed half-way may have switched already.
+            try? await context.revisions.makeCurrent(old, of: rotation.certificate)
+        }
         conclude(rotation, manifest: manifest, into: &state)
         if var manifest {
             manifest.rotation = rotation
