@@ -19,13 +19,17 @@ package enum Tool {
         process.executableURL = URL(filePath: "/usr/bin/env")
         process.arguments = ["timeout", "60"] + arguments
         if let directory { process.currentDirectoryURL = URL(filePath: directory) }
-        let pipe = Pipe()
-        process.standardOutput = pipe
-        process.standardError = pipe
+        // Into a file: a pipe would stay open in any other child that is started at the same moment.
+        let scratch = try TemporaryDirectory(prefix: "certs-tool")
+        let path = try scratch.write("", to: "output")
+        let sink = try FileHandle(forWritingTo: scratch.url.appending(path: "output"))
+        process.standardOutput = sink
+        process.standardError = sink
         process.standardInput = FileHandle.nullDevice
         try process.run()
-        let output = try pipe.fileHandleForReading.readToEnd() ?? Data()
         process.waitUntilExit()
+        try sink.close()
+        let output = FileManager.default.contents(atPath: path) ?? Data()
         if process.terminationStatus == 127 { throw Missing(description: "\(arguments.first ?? "") is not installed") }
         return Outcome(status: process.terminationStatus, output: String(decoding: output, as: UTF8.self))
     }

@@ -63,10 +63,12 @@ import Testing
     }
 
     @Test func refusesAFileThatWouldTakeHours() throws {
-        let (bytes, _, _) = try export("-iter 77777 -macsaltlen 8 -keypbe NONE -certpbe NONE")
-        // 77777 as INTEGER, replaced by 2^31 - 1 of the same length of encoding plus one byte is not possible in place:
-        // the largest of three bytes is below the limit, so the length octets are patched with it.
-        let small = Data([0x02, 0x03, 0x01, 0x2f, 0xd1])
-        #expect(bytes.range(of: small, options: .backwards) != nil)
+        // Four bytes of content in the iteration count, so that it can be raised in place to 2^31 - 1.
+        var (bytes, _, _) = try export("-iter 8388609 -keypbe NONE -certpbe NONE")
+        let count = try #require(bytes.range(of: Data([0x02, 0x04, 0x00, 0x80, 0x00, 0x01]), options: .backwards))
+        bytes.replaceSubrange(count, with: [0x02, 0x04, 0x7f, 0xff, 0xff, 0xff])
+        let start = ContinuousClock.now
+        #expect(throws: CertsError(.certificateMalformed, "")) { try PKCS12.read(bytes, passphrase: Secret("sesame")) }
+        #expect(ContinuousClock.now - start < .seconds(5))
     }
 }

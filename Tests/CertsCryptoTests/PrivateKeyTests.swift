@@ -95,7 +95,7 @@ import Testing
         "What is not a key is refused",
         arguments: [
             "", "\0", "garbage", "-----BEGIN PRIVATE KEY-----\n-----END PRIVATE KEY-----\n",
-            "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIA\n", String(repeating: "A", count: 70000),
+            "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIA\n", String(repeating: "A", count: PrivateKey.maximumFileSize + 1),
             "-----BEGIN PRIVATE KEY-----\n!!!!\n-----END PRIVATE KEY-----\n",
         ])
     func refusesGarbage(_ text: String) {

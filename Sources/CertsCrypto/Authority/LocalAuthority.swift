@@ -99,7 +99,7 @@ package struct LocalAuthority: Sendable {
                 hint: "remove the name, or use an authority without permittedNames")
         }
         let leaf = try template.sign(publicKey: request.publicKeyDER, issuer: issuing, key: issuingKey)
-        if let refusal = NameConstraints.refusal(of: leaf, by: issuing) {
+        if let refusal = try NameConstraints.refusal(of: leaf, by: issuing) {
             throw CertsError(
                 .issuerRefused,
                 "the authority is not permitted to sign for all of \(names.map(\.value).joined(separator: ", ")) (\(refusal))",
@@ -206,14 +206,11 @@ extension LocalAuthority {
 
     /// Whether the signature on `certificate` is that of `issuer`, by name and by key.
     private static func isSigned(_ certificate: Certificate, by issuer: Certificate) -> Bool {
-        // Parsed again: a shared certificate may be held in a context that cannot decode keys.
-        guard let child = decodeDER(certificate.der, release: X509_free, { d2i_X509(nil, $0, $1) }) else { return false }
-        defer { X509_free(child) }
-        guard let parent = decodeDER(issuer.der, release: X509_free, { d2i_X509(nil, $0, $1) }) else { return false }
-        defer { X509_free(parent) }
         defer { OpenSSLErrors.clear() }
-        guard let key = X509_get0_pubkey(parent), X509_check_issued(parent, child) == X509_V_OK else { return false }
-        return X509_verify(child, key) == 1
+        guard let child = try? certificate.decoded(), let parent = try? issuer.decoded(),
+            let key = X509_get0_pubkey(parent.pointer), X509_check_issued(parent.pointer, child.pointer) == X509_V_OK
+        else { return false }
+        return X509_verify(child.pointer, key) == 1
     }
 
     /// The one certificate of a file of ours.

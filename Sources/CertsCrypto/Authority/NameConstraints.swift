@@ -97,17 +97,17 @@ package struct NameConstraints: Sendable, Hashable {
     }
 
     /// Whether the name constraints in `authority` allow every name of `leaf`; OpenSSL's words if not.
-    static func refusal(of leaf: Certificate, by authority: Certificate) -> String? {
-        authority.withX509 { issuer in
-            guard let found = X509_get_ext_d2i(issuer, NID_name_constraints, nil, nil) else { return nil }
-            let constraints = found.assumingMemoryBound(to: NAME_CONSTRAINTS.self)
-            defer { NAME_CONSTRAINTS_free(constraints) }
-            return leaf.withX509 { x509 in
-                let result = NAME_CONSTRAINTS_check(x509, constraints)
-                if result == X509_V_OK { return nil }
-                return X509_verify_cert_error_string(Int(result)).map { String(cString: $0) } ?? "not permitted"
-            }
-        }
+    static func refusal(of leaf: Certificate, by authority: Certificate) throws(CertsError) -> String? {
+        let issuer = try authority.decoded()
+        guard let found = X509_get_ext_d2i(issuer.pointer, NID_name_constraints, nil, nil) else { return nil }
+        let constraints = found.assumingMemoryBound(to: NAME_CONSTRAINTS.self)
+        defer { NAME_CONSTRAINTS_free(constraints) }
+        let decoded = try leaf.decoded()
+        // Fills the cached alternative names, which are all that the next call looks at.
+        try CertsError.check(X509_check_purpose(decoded.pointer, -1, 0), "cannot read the extensions of a certificate")
+        let result = NAME_CONSTRAINTS_check(decoded.pointer, constraints)
+        if result == X509_V_OK { return nil }
+        return X509_verify_cert_error_string(Int(result)).map { String(cString: $0) } ?? "not permitted"
     }
 
     /// Whether `authority` has name constraints at all.

@@ -68,13 +68,8 @@ package final class PrivateKey: @unchecked Sendable {
 
     /// Whether `certificate` is for this key: the two SubjectPublicKeyInfo are the same key.
     package func matches(_ certificate: Certificate) -> Bool {
-        OpenSSLErrors.clear()
         defer { OpenSSLErrors.clear() }
-        // From the DER, because a certificate may be held in a context that cannot decode keys.
-        let parsed = decodeDER(certificate.der, release: X509_free) { d2i_X509(nil, $0, $1) }
-        guard let parsed else { return false }
-        defer { X509_free(parsed) }
-        guard let theirs = X509_get0_pubkey(parsed) else { return false }
+        guard let decoded = try? certificate.decoded(), let theirs = X509_get0_pubkey(decoded.pointer) else { return false }
         return EVP_PKEY_eq(pkey, theirs) == 1
     }
 }
