@@ -5,13 +5,13 @@ import Foundation
 /// `openssl s_server` on a free loopback port, ended with its last reference.
 final class OpenSSLServer {
     let port: Int
-    private let process = Process()
+    private let process: Int32
     private let directory: TemporaryDirectory
 
     init(_ identities: [TestPKI.Identity], chain: [Certificate] = [], _ options: String...) throws {
         directory = try TemporaryDirectory()
         port = try LoopbackListener.freePort()
-        var arguments = ["openssl", "s_server", "-accept", "127.0.0.1:\(port)", "-quiet"]
+        var arguments = ["openssl", "s_server", "-accept", "127.0.0.1:\(port)", "-quiet", "-naccept", "1000"]
         for (index, identity) in identities.enumerated() {
             let prefix = index == 0 ? "-" : "-d"
             arguments += ["\(prefix)cert", try directory.write(identity.certificate.pem, to: "cert\(index).pem")]
@@ -20,19 +20,13 @@ final class OpenSSLServer {
         if !chain.isEmpty {
             arguments += ["-cert_chain", try directory.write(chain.map(\.pem).joined(), to: "chain.pem")]
         }
-        process.executableURL = URL(filePath: "/usr/bin/env")
-        process.arguments = arguments + options
-        process.standardOutput = FileHandle.nullDevice
-        process.standardError = FileHandle.nullDevice
-        // A pipe that stays open: s_server ends when its input does.
-        process.standardInput = Pipe()
-        try process.run()
+        process = try Tool.start(arguments + options)
         try LoopbackListener.waitUntilAccepting(port)
     }
 
     deinit {
-        process.terminate()
-        process.waitUntilExit()
+        kill(process, SIGKILL)
+        Tool.wait(for: process)
     }
 }
 
