@@ -37,7 +37,9 @@ package enum Tool {
         defer { pointers.forEach { free($0) } }
         var child: pid_t = 0
         let code = posix_spawnp(&child, arguments.first ?? "", &actions, nil, &pointers, environ)
-        guard code == 0 else { throw Failure(description: "cannot start \(arguments): \(String(cString: strerror(code)))") }
+        guard code == 0 else {
+            throw Failure(description: "cannot start \(arguments): \(String(cString: strerror(code)))")
+        }
         return child
     }
 

@@ -33,7 +33,8 @@ final class OpenSSLServer {
 /// A TCP server that treats each connection badly, on a thread of its own.
 final class LoopbackListener: Sendable {
     enum Behaviour: String, Sendable, CaseIterable {
-        case closesAtOnce, resets, closesAfterHello, hangs, hangsAfterHello, garbage, endlessGarbage, drips, endlessHandshake, plainHTTP
+        case closesAtOnce, resets, closesAfterHello, hangs, hangsAfterHello, garbage, endlessGarbage, drips,
+            endlessHandshake, plainHTTP
     }
 
     let port: Int
@@ -104,7 +105,8 @@ final class LoopbackListener: Sendable {
         var size = socklen_t(MemoryLayout<sockaddr_in>.size)
         let result = withUnsafeMutablePointer(to: &address) {
             $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { rebound in
-                bind(descriptor, rebound, size) | Foundation.listen(descriptor, 16) | getsockname(descriptor, rebound, &size)
+                bind(descriptor, rebound, size) | Foundation.listen(descriptor, 16)
+                    | getsockname(descriptor, rebound, &size)
             }
         }
         guard result == 0 else { throw POSIXError(.EADDRINUSE) }

@@ -14,7 +14,8 @@ import Testing
         try directory.write(leaf.certificate.pem, to: "leaf.pem")
         try directory.write(pki.intermediate.certificate.pem + pki.root.certificate.pem, to: "chain.pem")
         let made = try Tool.run(
-            "sh", "-c", "openssl pkcs12 -export -inkey key.pem -in leaf.pem -certfile chain.pem -passout pass:\(passphrase) \(options) -out a.p12",
+            "sh", "-c",
+            "openssl pkcs12 -export -inkey key.pem -in leaf.pem -certfile chain.pem -passout pass:\(passphrase) \(options) -out a.p12",
             directory: directory.path)
         try #require(made.status == 0, "\(made.output)")
         return (try Data(contentsOf: directory.url.appending(path: "a.p12")), leaf, pki)

@@ -33,7 +33,9 @@ package struct NameConstraints: Sendable, Hashable {
             }
         }
         if permittedDomains.contains(where: { $0.hasPrefix("*") }) {
-            throw CertsError(.nameInvalid, "a permitted domain has a wildcard", hint: "write example.com: it covers all names under it")
+            throw CertsError(
+                .nameInvalid, "a permitted domain has a wildcard",
+                hint: "write example.com: it covers all names under it")
         }
         if permittedDomains.isEmpty { excludedDomains = [""] }
         if !permittedBlocks.contains(where: { !$0.isIPv6 }) { excludedBlocks.append(.allIPv4) }
