@@ -3,12 +3,14 @@ import CertsEngine
 import Foundation
 import HTTPTypes
 import Hummingbird
+import HummingbirdCore
+import NIOCore
 
 /// Answers the four paths; everything else is refused by default.
 ///
 /// Paths are compared as they came: what is written in another way (`//metrics`, `%6detrics`) is another path.
 struct WebResponder: HTTPResponder {
-    typealias Context = BasicRequestContext
+    typealias Context = WebContext
 
     let snapshot: PublishedSnapshot
     let landingPage: LandingPage
@@ -17,8 +19,14 @@ struct WebResponder: HTTPResponder {
         var response = answer(request)
         response.headers.append(HTTPField(name: .xContentTypeOptions, value: "nosniff"))
         if hasBody(request) {
-            // Nothing here takes a body, so it is not read either.
+            // Nothing here takes a body, so it is not waited for either. Only our half is closed: what the client still
+            // sends would otherwise answer it with a reset, before it has read what we say.
             response.headers[.connection] = "close"
+            let said = response.body
+            response.body = ResponseBody(contentLength: said.contentLength) { writer in
+                try await said.write(writer)
+                context.channel.close(mode: .output, promise: nil)
+            }
         }
         return request.method == .head ? response.createHeadResponse() : response
     }
@@ -93,5 +101,16 @@ struct WebResponder: HTTPResponder {
         Response(
             status: status, headers: HTTPFields([HTTPField(name: .contentType, value: type), HTTPField(name: .cacheControl, value: "no-store")]),
             body: ResponseBody(byteBuffer: ByteBuffer(string: text)))
+    }
+}
+
+/// What belongs to one request: also its connection, to be able to end it.
+struct WebContext: RequestContext {
+    var coreContext: CoreRequestContextStorage
+    let channel: any Channel
+
+    init(source: ApplicationRequestContextSource) {
+        coreContext = CoreRequestContextStorage(source: source)
+        channel = source.channel
     }
 }
