@@ -31,5 +31,5 @@ bench: ## run the benchmarks beside their peers; the table of the README comes f
 clean: ## remove what was built
 	rm -rf .build Tests/Interop/.build
 
-clean-run: ## remove what `make run` made, so that it begins from nothing: .run and Certs/state
-	rm -rf .run Certs/state
+clean-run: ## remove what `make run` made, so that it begins from nothing: run and state in Certs
+	rm -rf Certs/run Certs/run.yml Certs/state

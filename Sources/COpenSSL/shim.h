@@ -83,4 +83,9 @@ static inline int certs_PKCS12_mac_iterations(const PKCS12 *file) {
     return (int)count;
 }
 
+// OpenSSL exports the item of NameConstraints and its `new` and `free`, but no `d2i` function.
+static inline NAME_CONSTRAINTS *certs_d2i_NAME_CONSTRAINTS(NAME_CONSTRAINTS **value, const unsigned char **in, long length) {
+    return (NAME_CONSTRAINTS *)ASN1_item_d2i((ASN1_VALUE **)value, in, length, ASN1_ITEM_rptr(NAME_CONSTRAINTS));
+}
+
 #endif

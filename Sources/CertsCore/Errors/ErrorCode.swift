@@ -24,6 +24,7 @@ extension CertsError.Code {
     package static let fileUnwritable = Self("file.unwritable")
     package static let stateInsecure = Self("state.insecure")
     package static let stateCorrupt = Self("state.corrupt")
+    package static let stateNewer = Self("state.newer")
     package static let stateBusy = Self("state.busy")
     package static let lockHeld = Self("lock.held")
 

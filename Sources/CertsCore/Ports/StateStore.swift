@@ -62,6 +62,18 @@ package struct RevisionManifest: Sendable, Hashable, Codable {
     }
 }
 
+extension RevisionManifest {
+    /// The text of `revision.json`; the one form in which it is written and read.
+    package func encoded() throws -> Secret {
+        Secret(copying: try StoredJSON.encode(self, readable: true))
+    }
+
+    /// - Throws: a `DecodingError` for anything but the text of a manifest.
+    package init(decoding contents: Secret) throws {
+        self = try StoredJSON.decode(Self.self, from: contents.withBytes { Data($0) })
+    }
+}
+
 /// The journal of open rotations and the history of finished ones; implemented in CertsStore.
 package protocol RotationJournal: Sendable {
     /// Records the rotation as it stands; durable when it returns.
@@ -111,6 +123,32 @@ package protocol Inventory: Sendable {
     func replaceScannedFiles(below root: String, changed: [ScannedFile], removed: [String]) async throws
 }
 
+/// The files that issuers keep, and the locks on them; implemented in CertsStore (`StateDirectory`).
+///
+/// The names of files are constants of our own code, and are checked nevertheless: a letter or digit, then up to 99 of
+/// letters, digits, `.`, `_`, `-`.
+package protocol IssuerFiles: Sendable {
+    /// The contents; `nil` when the file is not there. Bounded in size (1 MiB).
+    func read(_ file: String, of owner: Name, in area: IssuerArea) async throws -> Secret?
+    /// Writes the file (0600) durably, whole or not at all, making its directory (0700) if needed.
+    func write(_ contents: Secret, to file: String, of owner: Name, in area: IssuerArea) async throws
+    /// Removes the file durably, if it is there.
+    func remove(_ file: String, of owner: Name, in area: IssuerArea) async throws
+    /// Takes the kernel lock of the owner's directory, so that nothing is made twice; waits up to `deadline`.
+    /// - Throws: `lock.held` when somebody else still holds it then.
+    func lock(_ owner: Name, in area: IssuerArea, deadline: Duration) async throws -> any HeldLock
+}
+
+/// The directories of the state directory that belong to issuers.
+package enum IssuerArea: String, Sendable, Hashable, CaseIterable {
+    /// `authorities/ISSUER/`: keys and certificates of the local CA.
+    case authorities
+    /// `accounts/ISSUER/`: accounts at a CA.
+    case accounts
+    /// `handoff/CERTIFICATE/`: requests that wait for a person.
+    case handoff
+}
+
 /// What the timer has to remember across restarts; implemented in CertsStore.
 package protocol TaskSchedule: Sendable {
     func task(_ name: String) async throws -> TaskRecord?
@@ -132,21 +170,5 @@ package struct TaskRecord: Sendable, Hashable, Codable {
         self.nextRunAt = nextRunAt
         self.lastRunAt = lastRunAt
         self.lastSuccessAt = lastSuccessAt
-    }
-}
-
-extension RevisionManifest {
-    /// Times as whole seconds since 1970: a manifest is read by programs, and must come back as it was written.
-    package static var encoder: JSONEncoder {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-        encoder.dateEncodingStrategy = .secondsSince1970
-        return encoder
-    }
-
-    package static var decoder: JSONDecoder {
-        let decoder = JSONDecoder()
-        decoder.dateDecodingStrategy = .secondsSince1970
-        return decoder
     }
 }

@@ -1,4 +1,4 @@
-package import Foundation
+import Foundation
 
 /// One metric family of the exposition.
 package struct MetricFamily: Sendable {

@@ -1,4 +1,4 @@
-package import Foundation
+import Foundation
 
 /// Bytes that must not leak: redacted in every description, cleansed when released.
 ///

@@ -19,7 +19,7 @@ package struct CertificateTemplate: Sendable {
     package var keyUsage: KeyUsage
     /// Words of OpenSSL (`serverAuth`, `clientAuth`) or dotted OIDs, from constants only; empty: no extension.
     package var extendedKeyUsage: [String] = ["serverAuth"]
-    package var nameConstraints: NameConstraints?
+    package var nameConstraints: NameConstraintsTemplate?
     /// Subject and authority key identifiers.
     package var hasKeyIdentifiers = true
     package var extraExtensions: [RawExtension] = []
@@ -80,14 +80,14 @@ package struct CertificateTemplate: Sendable {
         OpenSSLErrors.clear()
         let certificate = try OpenSSLObject(X509_new(), X509_free, "cannot make a certificate")
         let x509 = certificate.pointer
-        let subject = try DistinguishedName.make(subject)
+        let subject = try SubjectName.make(subject)
         try CertsError.check(X509_set_version(x509, hasExtensions ? 2 : 0), "cannot make a certificate")
         try setSerial(x509)
         try CertsError.check(X509_set_subject_name(x509, subject.pointer), "cannot set the subject")
         let namedIssuer = issuer?.withX509 { X509_set_issuer_name(x509, X509_get_subject_name($0)) }
         try CertsError.check(namedIssuer ?? X509_set_issuer_name(x509, subject.pointer), "cannot set the issuer")
-        try ASN1Time.set(notBefore) { X509_set1_notBefore(x509, $0) }
-        try ASN1Time.set(notAfter) { X509_set1_notAfter(x509, $0) }
+        try EncodedTime.set(notBefore) { X509_set1_notBefore(x509, $0) }
+        try EncodedTime.set(notAfter) { X509_set1_notAfter(x509, $0) }
         let holder = try OpenSSLObject(
             decodeDER(publicKey, release: EVP_PKEY_free) { d2i_PUBKEY(nil, $0, $1) }, EVP_PKEY_free,
             "this public key cannot be read", code: .keyMalformed)
@@ -119,7 +119,7 @@ package struct CertificateTemplate: Sendable {
         case .authority(let length):
             try list.add(.basicConstraints, critical: true, "CA:TRUE" + (length.map { ",pathlen:\($0)" } ?? ""))
         }
-        if !keyUsage.isEmpty { try list.add(.keyUsage, critical: true, keyUsage.words) }
+        if !keyUsage.isEmpty { try list.add(.keyUsage, critical: true, keyUsage.names.joined(separator: ",")) }
         if !extendedKeyUsage.isEmpty {
             try list.add(.extendedKeyUsage, critical: false, extendedKeyUsage.joined(separator: ","))
         }
@@ -152,7 +152,7 @@ enum KeyIdentifier {
     static func of(_ x509: OpaquePointer) throws(CertsError) -> [UInt8] {
         guard let bits = X509_get0_pubkey_bitstr(x509) else { throw .openSSL(.openSSL, "the certificate has no key") }
         let bytes = UnsafeBufferPointer(start: ASN1_STRING_get0_data(bits), count: Int(max(0, ASN1_STRING_length(bits))))
-        return Array(Digest.sha256(UnsafeRawBufferPointer(bytes)).prefix(20))
+        return Array(Digest.sha256.data(of: UnsafeRawBufferPointer(bytes)).prefix(20))
     }
 
     /// The subject key identifier in `certificate`; empty if it has none.

@@ -33,7 +33,7 @@ package struct LocalAuthority: Sendable {
                 .nameInvalid, "the common name '\(policy.commonName)' of the authority is too long",
                 hint: "use at most \(maximumCommonNameLength) characters")
         }
-        let constraints = try NameConstraints(permitted: policy.permittedNames)
+        let constraints = try NameConstraintsTemplate(permitted: policy.permittedNames)
         let rootKey = try PrivateKey.generate(policy.keyAlgorithm)
         let (notBefore, notAfter) = CertificateTemplate.window(validity: rootValidity, now: now)
         var template = CertificateTemplate(
@@ -93,13 +93,13 @@ package struct LocalAuthority: Sendable {
         let template = try CertificateTemplate.server(
             subject: subject, names: names, publicKey: request.publicKeyDER, validity: validity, now: now)
         guard canIssue(validity: validity, now: now) else { throw outlives(template) }
-        if NameConstraints.exist(in: issuing), let other = names.first(where: { !$0.isHost }) {
+        if NameConstraintsTemplate.exist(in: issuing), let other = names.first(where: { !$0.isHost }) {
             throw CertsError(
                 .issuerRefused, "the authority is constrained to hosts and does not sign for '\(other)'",
                 hint: "remove the name, or use an authority without permittedNames")
         }
         let leaf = try template.sign(publicKey: request.publicKeyDER, issuer: issuing, key: issuingKey)
-        if let refusal = NameConstraints.refusal(of: leaf, by: issuing) {
+        if let refusal = NameConstraintsTemplate.refusal(of: leaf, by: issuing) {
             throw CertsError(
                 .issuerRefused,
                 "the authority is not permitted to sign for all of \(names.map(\.value).joined(separator: ", ")) (\(refusal))",
@@ -151,7 +151,7 @@ package struct LocalAuthority: Sendable {
     package func revocationList(
         revoked: [(serial: String, at: Date, reason: Int)], number: Int, now: Date, nextUpdate: Date
     ) throws(CertsError) -> Data {
-        try RevocationList.make(
+        try RevocationListTemplate.make(
             revoked: revoked, number: number, now: now, nextUpdate: nextUpdate, issuer: issuing, key: issuingKey)
     }
 }
@@ -173,8 +173,8 @@ extension LocalAuthority {
                 hint: "check the clock of this host, or make a new authority")
         }
         // Each intermediate has a name of its own, so that a CRL or a chain never mixes two keys under one name.
-        let mark = Hex.encode(Digest.sha256(key.publicKeyDER).prefix(4))
-        let base = root.withX509 { DistinguishedName.subject(X509_get_subject_name($0)).commonName } ?? "Local CA"
+        let mark = Hex.encode(Digest.sha256.data(of: key.publicKeyDER).prefix(4))
+        let base = root.withX509 { SubjectName.subject(X509_get_subject_name($0)).commonName } ?? "Local CA"
         var template = CertificateTemplate(
             subject: Subject(commonName: "\(base) Issuing \(mark)"), notBefore: notBefore, notAfter: notAfter,
             keyUsage: [.keyCertSign, .cRLSign])
@@ -198,7 +198,7 @@ extension LocalAuthority {
 
     static func window(of certificate: Certificate) -> (notBefore: Date, notAfter: Date)? {
         certificate.withX509 { x509 in
-            guard let start = ASN1Time.date(X509_get0_notBefore(x509)), let end = ASN1Time.date(X509_get0_notAfter(x509))
+            guard let start = EncodedTime.date(X509_get0_notBefore(x509)), let end = EncodedTime.date(X509_get0_notAfter(x509))
             else { return nil }
             return (start, end)
         }

@@ -17,6 +17,8 @@ struct Digest: @unchecked Sendable {
         self.size = size
     }
 
+    func data(of bytes: some ContiguousBytes) -> Data { bytes.withUnsafeBytes { with($0) { Data($0) } ?? Data() } }
+
     func hexadecimal(of bytes: UnsafeRawBufferPointer) -> String { with(bytes) { Hex.encode($0) } ?? "" }
 
     func base64(of bytes: UnsafeRawBufferPointer) -> String {

@@ -1,21 +1,29 @@
 internal import COpenSSL
+package import CertsCore
 
 /// The bits of a keyUsage extension (RFC 5280 §4.2.1.3), bit 0 lowest.
-struct KeyUsage: OptionSet, Hashable, Sendable {
-    let rawValue: UInt16
+package struct KeyUsage: OptionSet, Hashable, Sendable {
+    package let rawValue: UInt16
 
-    static let digitalSignature = KeyUsage(rawValue: 1 << 0)
-    static let nonRepudiation = KeyUsage(rawValue: 1 << 1)
-    static let keyEncipherment = KeyUsage(rawValue: 1 << 2)
-    static let keyCertSign = KeyUsage(rawValue: 1 << 5)
-    static let cRLSign = KeyUsage(rawValue: 1 << 6)
+    package static let digitalSignature = KeyUsage(rawValue: 1 << 0)
+    package static let nonRepudiation = KeyUsage(rawValue: 1 << 1)
+    package static let keyEncipherment = KeyUsage(rawValue: 1 << 2)
+    package static let dataEncipherment = KeyUsage(rawValue: 1 << 3)
+    package static let keyAgreement = KeyUsage(rawValue: 1 << 4)
+    package static let keyCertSign = KeyUsage(rawValue: 1 << 5)
+    package static let cRLSign = KeyUsage(rawValue: 1 << 6)
+
+    /// Of a TLS server (BR 7.1.2.7.11): key transport only where the algorithm has it.
+    package static func server(_ algorithm: KeyAlgorithm) -> KeyUsage {
+        algorithm.isRSA ? [.digitalSignature, .keyEncipherment] : .digitalSignature
+    }
 
     private static let words = [
         "digitalSignature", "nonRepudiation", "keyEncipherment", "dataEncipherment", "keyAgreement", "keyCertSign",
         "cRLSign", "encipherOnly", "decipherOnly",
     ]
 
-    init(rawValue: UInt16) { self.rawValue = rawValue }
+    package init(rawValue: UInt16) { self.rawValue = rawValue }
 
     init(_ bits: UnsafeMutablePointer<asn1_string_st>) {
         var value: UInt16 = 0
@@ -25,6 +33,7 @@ struct KeyUsage: OptionSet, Hashable, Sendable {
         rawValue = value & 0x1ff
     }
 
+    /// In the words of RFC 5280 and of OpenSSL's extension syntax.
     var names: [String] {
         // The usages of nearly every certificate; the array is then shared instead of built.
         switch rawValue {

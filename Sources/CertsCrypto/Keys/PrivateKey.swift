@@ -64,7 +64,7 @@ package final class PrivateKey: @unchecked Sendable {
     }
 
     /// base64 of the SHA-256 of the SubjectPublicKeyInfo (RFC 7469 pin).
-    package var spkiSHA256: String { Digest.sha256(publicKeyDER).base64EncodedString() }
+    package var spkiSHA256: String { Digest.sha256.data(of: publicKeyDER).base64EncodedString() }
 
     /// Whether `certificate` is for this key: the two SubjectPublicKeyInfo are the same key.
     package func matches(_ certificate: Certificate) -> Bool {
@@ -159,14 +159,5 @@ extension KeyAlgorithm {
     private static func number(of key: OpaquePointer, _ parameter: String) -> Int32? {
         var value: Int32 = 0
         return EVP_PKEY_get_int_param(key, parameter, &value) == 1 ? value : nil
-    }
-}
-
-/// Digests of whole buffers.
-enum Digest {
-    static func sha256(_ bytes: some ContiguousBytes) -> Data {
-        var digest = [UInt8](repeating: 0, count: Int(SHA256_DIGEST_LENGTH))
-        _ = bytes.withUnsafeBytes { SHA256($0.bindMemory(to: UInt8.self).baseAddress, $0.count, &digest) }
-        return Data(digest)
     }
 }

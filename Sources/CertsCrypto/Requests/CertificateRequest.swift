@@ -19,7 +19,7 @@ package struct CertificateRequest: Sendable, Hashable {
     /// One canonical block.
     package var pem: String { PEM.block("CERTIFICATE REQUEST", der) }
     /// base64 of the SHA-256 of the SubjectPublicKeyInfo (RFC 7469 pin).
-    package var spkiSHA256: String { Digest.sha256(publicKeyDER).base64EncodedString() }
+    package var spkiSHA256: String { Digest.sha256.data(of: publicKeyDER).base64EncodedString() }
 
     /// The largest foreign request that is read.
     package static let maximumSize = 65536
@@ -38,14 +38,14 @@ package struct CertificateRequest: Sendable, Hashable {
         let names = try GeneralNames.validated(names)
         OpenSSLErrors.clear()
         let request = try OpenSSLObject(X509_REQ_new(), X509_REQ_free, "cannot make a request")
-        let name = try DistinguishedName.make(subject)
+        let name = try SubjectName.make(subject)
         try CertsError.check(X509_REQ_set_version(request.pointer, 0), "cannot make a request")
         try CertsError.check(X509_REQ_set_subject_name(request.pointer, name.pointer), "cannot set the subject")
         let extensions = try ExtensionList()
         if !names.isEmpty {
             try extensions.add(names: names, critical: subject.isEmpty)
         }
-        try extensions.add(.keyUsage, critical: true, KeyUsage.server(algorithm).words)
+        try extensions.add(.keyUsage, critical: true, KeyUsage.server(algorithm).names.joined(separator: ","))
         try extensions.add(.extendedKeyUsage, critical: false, "serverAuth")
         try CertsError.check(X509_REQ_add_extensions(request.pointer, extensions.pointer), "cannot add the extensions")
         try key.withKey { (pkey) throws(CertsError) in
@@ -54,7 +54,7 @@ package struct CertificateRequest: Sendable, Hashable {
         }
         let der = try encodeDER("a request") { i2d_X509_REQ(request.pointer, $0) }
         return CertificateRequest(
-            der: der, subject: subject, subjectText: try DistinguishedName.text(name.pointer), names: names,
+            der: der, subject: subject, subjectText: try SubjectName.text(name.pointer), names: names,
             foreignNameCount: 0, publicKeyDER: try Self.publicKey(of: request.pointer))
     }
 
@@ -107,7 +107,7 @@ package struct CertificateRequest: Sendable, Hashable {
         }
         let (names, foreign) = try Self.alternativeNames(of: request)
         self.init(
-            der: der, subject: DistinguishedName.subject(name), subjectText: try DistinguishedName.text(name), names: names,
+            der: der, subject: SubjectName.subject(name), subjectText: try SubjectName.text(name), names: names,
             foreignNameCount: foreign, publicKeyDER: try Self.publicKey(of: request))
     }
 

@@ -1,34 +1,6 @@
 internal import COpenSSL
-package import CertsCore
+import CertsCore
 import Foundation
-
-/// What a key may be used for (RFC 5280 §4.2.1.3).
-package struct KeyUsage: OptionSet, Sendable, Hashable {
-    package let rawValue: UInt16
-    package init(rawValue: UInt16) { self.rawValue = rawValue }
-
-    package static let digitalSignature = KeyUsage(rawValue: 1 << 0)
-    package static let nonRepudiation = KeyUsage(rawValue: 1 << 1)
-    package static let keyEncipherment = KeyUsage(rawValue: 1 << 2)
-    package static let dataEncipherment = KeyUsage(rawValue: 1 << 3)
-    package static let keyAgreement = KeyUsage(rawValue: 1 << 4)
-    package static let keyCertSign = KeyUsage(rawValue: 1 << 5)
-    package static let cRLSign = KeyUsage(rawValue: 1 << 6)
-
-    /// Of a TLS server (BR 7.1.2.7.11): key transport only where the algorithm has it.
-    package static func server(_ algorithm: KeyAlgorithm) -> KeyUsage {
-        algorithm.isRSA ? [.digitalSignature, .keyEncipherment] : .digitalSignature
-    }
-
-    /// In the words of OpenSSL's extension syntax.
-    var words: String {
-        let all = [
-            "digitalSignature", "nonRepudiation", "keyEncipherment", "dataEncipherment", "keyAgreement", "keyCertSign",
-            "cRLSign",
-        ]
-        return all.enumerated().filter { rawValue & (1 << UInt16($0.offset)) != 0 }.map(\.element).joined(separator: ",")
-    }
-}
 
 /// The extensions that are written with OpenSSL's own syntax, from constants only.
 enum ExtensionKind {

@@ -1,4 +1,4 @@
-package import CertsCore
+import CertsCore
 package import Foundation
 
 /// Decides whether a certificate may be trusted for a host and a purpose at a time (RFC 5280 §6, RFC 9525, and what the
@@ -32,8 +32,25 @@ package struct ChainVerifier: Sendable {
         self.maxDepth = maxDepth
     }
 
-    /// Never throws and never traps, whatever the certificates are.
+    /// Never throws and never traps, whatever the certificates are. Blocks for at most some hundred signature checks.
+    ///
+    /// A leaf that is itself among the roots is trusted as it stands, and is judged like every other leaf.
     package func verify(_ leaf: Certificate) -> ChainVerdict {
-        ChainVerdict(valid: false, findings: [], chain: [])
+        // A validity counts whole seconds (RFC 5280 §4.1.2.5).
+        let seconds = Int64(exactly: time.timeIntervalSince1970.rounded(.down)) ?? .max
+        let subject = PathCertificate(leaf)
+        var findings = CertificateRules(certificate: subject, role: .leaf, purpose: purpose, time: seconds).findings()
+        if let host { findings += HostRule.findings(host: host, certificate: subject) }
+        let revocation = Revocation(crls, time: seconds)
+        findings += revocation.findings
+
+        var path = [subject]
+        if !roots.contains(leaf) {
+            var search = PathSearch(self, revocation: revocation, time: seconds)
+            let outcome = search.run(from: subject)
+            path = outcome.path
+            findings += outcome.findings
+        }
+        return ChainVerdict(valid: findings.isEmpty, findings: findings, chain: path.map(\.certificate))
     }
 }

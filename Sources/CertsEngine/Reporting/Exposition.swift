@@ -1,5 +1,5 @@
 package import CertsCore
-import Foundation
+package import Foundation
 
 /// The metric families of DESIGN §8, from one consistent reading of the inventory.
 package struct Exposition: Sendable {

@@ -1,4 +1,4 @@
-package import CertsCore
+import CertsCore
 import Foundation
 import Logging
 
@@ -7,15 +7,14 @@ import Logging
 package actor SnapshotPublisher {
     private let context: EngineContext
     private let published: PublishedSnapshot
-    private let constantFamilies: [MetricFamily]
+    private let version: String
     private var lastRendered: ContinuousClock.Instant?
     private var hasTicked = false
 
-    /// - Parameter constantFamilies: what does not change while the process lives, e.g. `certs_build_info`.
-    package init(context: EngineContext, published: PublishedSnapshot, constantFamilies: [MetricFamily] = []) {
+    package init(context: EngineContext, published: PublishedSnapshot, version: String) {
         self.context = context
         self.published = published
-        self.constantFamilies = constantFamilies
+        self.version = version
     }
 
     /// Other processes (`certs rotate` by hand) change the inventory too: they show after this time at the latest.
@@ -39,10 +38,11 @@ package actor SnapshotPublisher {
                 declarations: context.declarations.certificates, targets: context.declarations.targets,
                 states: try await context.inventory.states(), tallies: try await context.journal.tallies(),
                 tasks: try await context.schedule.tasks(), now: context.now)
-            let families = exposition.families() + constantFamilies + ProcessMetrics.families()
+            let families = exposition.families() + ProcessMetrics.families(version: version)
             published.replace(
-                metrics: PrometheusText.render(families),
-                readiness: hasTicked ? .ready : .notReady("the planner has not run yet"), at: context.now)
+                with: .init(
+                    metricsText: Array(PrometheusText.render(families).utf8),
+                    readiness: hasTicked ? .ready : .notReady(reason: "the planner has not run yet"), renderedAt: context.now))
         } catch {
             context.logger.error("the exposition could not be rendered: \(CertsError.wrapping(error))")
         }

@@ -12,7 +12,7 @@ extension EngineContext {
                 hint: "`certs history \(certificate)` lists its revisions")
         }
         do {
-            return try RevisionManifest.decoder.decode(RevisionManifest.self, from: json.withBytes { Data($0) })
+            return try RevisionManifest(decoding: json)
         } catch {
             throw CertsError(
                 .stateCorrupt, "revision.json of '\(certificate)' revision \(revision) cannot be read",

@@ -1,6 +1,7 @@
 import CertsCore
 import CertsCrypto
 import Foundation
+import Logging
 
 // What each action of a rotation does. Every one may be carried out a second time after a crash: it first looks at what
 // is already there.
@@ -202,8 +203,7 @@ extension RotationRunner {
     }
 
     func write(_ manifest: RevisionManifest, _ rotation: Rotation) async throws {
-        let json = try RevisionManifest.encoder.encode(manifest)
-        try await write(Secret(copying: json), to: .manifest, rotation)
+        try await write(manifest.encoded(), to: .manifest, rotation)
     }
 
     private func storedChain(_ certificate: Name, _ revision: Int) async throws -> [Certificate] {

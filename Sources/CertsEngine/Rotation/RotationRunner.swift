@@ -1,4 +1,4 @@
-import CertsCore
+package import CertsCore
 import CertsCrypto
 import Foundation
 import Logging

@@ -18,44 +18,60 @@ package struct CertificateScanner: Sendable {
         package var read = 0
         package var unreadable = 0
         package var removed = 0
+        /// Directories that could not be looked at: what is below them is unknown, and stays as it was known.
+        package var problems: [String] = []
     }
 
     /// Files larger than this hold something else.
     static let largestFile = 1 << 20
+    /// The names under which certificates are kept; other files are not looked into.
+    package static let suffixes = [".pem", ".crt", ".cer", ".cert", ".der"]
 
     /// - Throws: when the directory itself cannot be read; one bad file is a record with a problem, never an error.
     package func scan(_ root: String) async throws -> Summary {
         let known = Dictionary(uniqueKeysWithValues: try await inventory.scannedFiles().map { ($0.path, $0) })
-        let present = try await files.walk(root)
-        let fresh = present.filter { known[$0.path]?.stamp != $0.stamp }
-        let changed = try await read(fresh)
-        let paths = Set(present.map(\.path))
-        let prefix = root.hasSuffix("/") ? root : root + "/"
-        let removed = known.keys.filter { $0.hasPrefix(prefix) && !paths.contains($0) }
+        let tree = try await files.walk(root, suffixes: Self.suffixes, limits: WalkLimits())
+        let changed = await read(tree.files.filter { known[$0.path]?.stamp != $0.stamp })
+        let present = Set(tree.files.map(\.path))
+        let removed = known.keys.filter { path in
+            isBelow(root, path) && !present.contains(path) && !tree.problems.contains { isBelow($0.path, path) }
+        }
         if !changed.isEmpty || !removed.isEmpty {
             try await inventory.replaceScannedFiles(below: root, changed: changed, removed: removed)
         }
         return Summary(
-            found: present.count, read: changed.count, unreadable: changed.count { $0.problem != nil }, removed: removed.count)
+            found: tree.files.count, read: changed.count, unreadable: changed.count { $0.problem != nil },
+            removed: removed.count, problems: tree.problems.map { "\($0.path): \($0.message)" })
     }
 
-    private func read(_ entries: [WatchedFile]) async throws -> [ScannedFile] {
+    private func isBelow(_ directory: String, _ path: String) -> Bool {
+        path.hasPrefix(directory.hasSuffix("/") ? directory : directory + "/")
+    }
+
+    private func read(_ entries: [WatchedTree.Entry]) async -> [ScannedFile] {
         let width = max(1, ProcessInfo.processInfo.activeProcessorCount)
         let share = max(64, (entries.count + width - 1) / width)
-        let files = files
-        return try await withThrowingTaskGroup(of: [ScannedFile].self) { group in
+        return await withTaskGroup(of: [ScannedFile].self) { group in
             for start in stride(from: 0, to: entries.count, by: share) {
                 let slice = entries[start..<min(start + share, entries.count)]
-                group.addTask { try await BlockingPool.shared.run { slice.map { Self.read($0, files) } } }
+                group.addTask {
+                    var records: [ScannedFile] = []
+                    for entry in slice { records.append(await self.read(entry)) }
+                    return records
+                }
             }
-            return try await group.reduce(into: []) { $0 += $1 }
+            return await group.reduce(into: []) { $0 += $1 }
         }
     }
 
-    private static func read(_ entry: WatchedFile, _ files: any WatchedFiles) -> ScannedFile {
+    private func read(_ entry: WatchedTree.Entry) async -> ScannedFile {
         do {
-            let bytes = try files.read(entry.path, limit: largestFile)
-            return ScannedFile(path: entry.path, stamp: entry.stamp, record: try CertificateReader.firstRecord(in: bytes))
+            guard let file = try await files.read(entry.path, limit: Self.largestFile) else {
+                throw CertsError(.fileMissing, "the file is gone")
+            }
+            // The stamp of what was read, not of what was seen before: a change in between is found at the next scan.
+            let record = try file.contents.withBytes { try CertificateReader.firstRecord(in: Data($0)) }
+            return ScannedFile(path: entry.path, stamp: file.stamp, record: record)
         } catch {
             return ScannedFile(
                 path: entry.path, stamp: entry.stamp, record: nil, problem: CertsError.wrapping(error).code.rawValue)

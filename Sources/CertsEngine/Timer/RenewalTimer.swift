@@ -1,8 +1,8 @@
 import AsyncAlgorithms
-package import CertsCore
+import CertsCore
 import Foundation
 import Logging
-package import ServiceLifecycle
+import ServiceLifecycle
 
 /// The daily work of `certs serve`: recovers, then observes and rotates what is due at every tick.
 ///

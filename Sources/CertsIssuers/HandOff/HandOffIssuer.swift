@@ -1,5 +1,5 @@
 package import CertsCore
-import CertsCrypto
+package import CertsCrypto
 package import Foundation
 
 /// The way to a CA that people talk to: the CSR goes out as a file, the certificate comes back by `certs import`.

@@ -41,21 +41,25 @@ extension LocalCAIssuer {
     static let listValidity: TimeInterval = 30 * 86400
 
     package func revoke(_ certificate: CertificateRecord, reason: RevocationReason, now: Date) async throws {
-        let authority = try await authority(now: now, lasting: 0)
+        guard let authority = try await load() else {
+            throw CertsError(
+                .issuerRefused, "the local CA '\(name)' has not issued anything yet", subject: name.rawValue,
+                hint: "nothing is left to do")
+        }
         guard certificate.issuer == authority.issuing.record.subject else {
             throw CertsError(
                 .issuerRefused, "the certificate \(certificate.serial) was not issued by '\(name)'", subject: name.rawValue,
                 hint: "revoke it at its own issuer: \(certificate.issuer)")
         }
-        let lock = try await files.lock(name, in: .authorities)
+        let lock = try await files.lock(name, in: .authorities, deadline: Self.lockDeadline)
         defer { lock.release() }
-        var revocations = try await read(File.revoked).map { try JSONDecoder().decode(Revocations.self, from: $0.withBytes { Data($0) }) } ?? Revocations()
+        var revocations = try await read(File.revoked).map { try StoredJSON.decode(Revocations.self, from: $0.withBytes { Data($0) }) } ?? Revocations()
         if !revocations.entries.contains(where: { $0.serial == certificate.serial }) {
             revocations.entries.append(.init(serial: certificate.serial, at: now, reason: reason))
         }
         revocations.number += 1
         // The list of what is revoked is the truth, and written first: the CRL can be made from it again.
-        try await write(Secret(copying: JSONEncoder().encode(revocations)), to: File.revoked)
+        try await write(Secret(copying: StoredJSON.encode(revocations, readable: true)), to: File.revoked)
         let list = revocations
         let crl = try await BlockingPool.shared.run {
             try authority.revocationList(

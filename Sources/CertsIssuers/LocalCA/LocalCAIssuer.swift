@@ -40,6 +40,9 @@ package struct LocalCAIssuer: RevokingIssuer {
 
     // MARK: The authority on disk
 
+    /// Making a CA takes a second; two processes that start together wait for one another this long.
+    static let lockDeadline: Duration = .seconds(30)
+
     enum File {
         static let root = "root.pem"
         static let rootKey = "root-key.pem"
@@ -51,12 +54,12 @@ package struct LocalCAIssuer: RevokingIssuer {
 
     /// The CA as it is on disk; made, or given a new intermediate, where it cannot sign for `lasting` seconds.
     func authority(now: Date, lasting: TimeInterval) async throws -> LocalAuthority {
-        if let existing = try await load(), existing.issuing.record.notAfter >= now.addingTimeInterval(lasting) { return existing }
+        if let existing = try await load(), existing.canIssue(validity: lasting, now: now) { return existing }
         // Two processes that start together must not make two CAs: look again under the lock.
-        let lock = try await files.lock(name, in: .authorities)
+        let lock = try await files.lock(name, in: .authorities, deadline: Self.lockDeadline)
         defer { lock.release() }
         if let existing = try await load() {
-            if existing.issuing.record.notAfter >= now.addingTimeInterval(lasting) { return existing }
+            if existing.canIssue(validity: lasting, now: now) { return existing }
             let renewed = try await BlockingPool.shared.run { try existing.renewedIssuing(now: now) }
             try await saveIssuing(renewed)
             return renewed
@@ -64,13 +67,13 @@ package struct LocalCAIssuer: RevokingIssuer {
         let policy = policy
         let made = try await BlockingPool.shared.run { try LocalAuthority.make(policy: policy, now: now) }
         try await saveIssuing(made)
-        try await write(made.rootKey.pem(), to: File.rootKey)
+        if let rootKey = made.rootKey { try await write(rootKey.pem(), to: File.rootKey) }
         // The root is written last: it exists only when everything else does.
         try await write(Secret(copying: made.root.pem.utf8), to: File.root)
         return made
     }
 
-    private func load() async throws -> LocalAuthority? {
+    func load() async throws -> LocalAuthority? {
         guard let root = try await read(File.root) else { return nil }
         guard let rootKey = try await read(File.rootKey), let issuing = try await read(File.issuingKey) else {
             throw CertsError(
@@ -78,8 +81,8 @@ package struct LocalCAIssuer: RevokingIssuer {
                 hint: "restore authorities/\(name) from a backup")
         }
         return try LocalAuthority(
-            rootPEM: root.withBytes { Data($0) }, rootKey: PrivateKey(pem: rootKey),
-            issuingPEM: issuing.withBytes { Data($0) }, issuingKey: PrivateKey(pem: issuing))
+            rootPEM: root.withBytes { Data($0) }, issuingPEM: issuing.withBytes { Data($0) },
+            issuingKey: PrivateKey(pem: issuing), rootKey: PrivateKey(pem: rootKey))
     }
 
     private func saveIssuing(_ authority: LocalAuthority) async throws {

@@ -17,6 +17,7 @@ struct ScanCommand: AsyncParsableCommand {
         let root = URL(fileURLWithPath: directory).standardizedFileURL.path
         let scanner = CertificateScanner(files: assembly.state.watchedFiles, inventory: assembly.database)
         let summary = try await scanner.scan(root)
+        for problem in summary.problems { Terminal.note("not looked at: \(problem)") }
         Terminal.print(
             "\(root): \(summary.found) files, \(summary.read) read, \(summary.unreadable) without a readable certificate, "
                 + "\(summary.removed) gone")

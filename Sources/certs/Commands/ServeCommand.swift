@@ -16,7 +16,7 @@ struct ServeCommand: AsyncParsableCommand {
         let assembly = try await Assembly.make(global, logLevel: .notice, progress: { reporter.report($0) })
         let published = PublishedSnapshot()
         let publisher = SnapshotPublisher(
-            context: assembly.engine.context, published: published, constantFamilies: [Product.buildFamily])
+            context: assembly.engine.context, published: published, version: Product.version)
         let server = WebServer(declaration: assembly.declarations.server, snapshot: published, version: Product.version, logger: assembly.logger)
         let timer = RenewalTimer(engine: assembly.engine, publisher: publisher)
         try await ServiceGroup(
@@ -36,7 +36,7 @@ struct MetricsCommand: AsyncParsableCommand {
         let assembly = try await Assembly.make(global)
         let published = PublishedSnapshot()
         await SnapshotPublisher(
-            context: assembly.engine.context, published: published, constantFamilies: [Product.buildFamily]
+            context: assembly.engine.context, published: published, version: Product.version
         ).publish()
         let text = published.current.metricsText
         guard let textfile else {
@@ -46,13 +46,5 @@ struct MetricsCommand: AsyncParsableCommand {
         let path = URL(fileURLWithPath: textfile).standardizedFileURL.path
         try await assembly.state.liveFiles.install(
             Secret(copying: text), at: path, attributes: FileAttributes(mode: 0o644, owner: geteuid(), group: getegid()))
-    }
-}
-
-extension Product {
-    static var buildFamily: MetricFamily {
-        MetricFamily(
-            "certs_build_info", .gauge, help: "The version of certs that is running; always 1.",
-            samples: [.init(1, ["version": version])])
     }
 }

@@ -3,7 +3,7 @@ import CertsCore
 import Foundation
 
 /// Certificate revocation lists, version 2 (RFC 5280 §5).
-enum RevocationList {
+enum RevocationListTemplate {
     /// The DER of a list that `issuer` signs with `key`.
     static func make(
         revoked: [(serial: String, at: Date, reason: Int)], number: Int, now: Date, nextUpdate: Date,
@@ -18,8 +18,8 @@ enum RevocationList {
         try CertsError.check(X509_CRL_set_version(crl, 1), "cannot make a CRL")
         let named = issuer.withX509 { X509_CRL_set_issuer_name(crl, X509_get_subject_name($0)) }
         try CertsError.check(named, "cannot set the issuer of a CRL")
-        try ASN1Time.set(now) { X509_CRL_set1_lastUpdate(crl, $0) }
-        try ASN1Time.set(nextUpdate) { X509_CRL_set1_nextUpdate(crl, $0) }
+        try EncodedTime.set(now) { X509_CRL_set1_lastUpdate(crl, $0) }
+        try EncodedTime.set(nextUpdate) { X509_CRL_set1_nextUpdate(crl, $0) }
         for entry in revoked { try add(entry, to: crl) }
         X509_CRL_sort(crl)
         try addExtensions(to: crl, number: number, issuer: issuer)
@@ -44,7 +44,7 @@ enum RevocationList {
         guard let serial = BN_to_ASN1_INTEGER(number.pointer, nil) else { throw .openSSL(.openSSL, "cannot make a serial number") }
         defer { ASN1_INTEGER_free(serial) }
         try CertsError.check(X509_REVOKED_set_serialNumber(revoked.pointer, serial), "cannot make a CRL entry")
-        try ASN1Time.set(entry.at) {
+        try EncodedTime.set(entry.at) {
             X509_REVOKED_set_revocationDate(revoked.pointer, UnsafeMutablePointer(mutating: $0))
         }
         // "Unspecified" is said by the absence of the extension (RFC 5280 §5.3.1).

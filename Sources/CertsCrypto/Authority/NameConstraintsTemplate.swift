@@ -2,8 +2,8 @@ internal import COpenSSL
 package import CertsCore
 import Foundation
 
-/// Name constraints of a CA (RFC 5280 §4.2.1.10): DNS subtrees and address blocks.
-package struct NameConstraints: Sendable, Hashable {
+/// Name constraints to be written into a CA certificate (RFC 5280 §4.2.1.10): DNS subtrees and address blocks.
+package struct NameConstraintsTemplate: Sendable, Hashable {
     package var permittedDomains: [String] = []
     package var permittedBlocks: [AddressBlock] = []
     /// `""` stands for all.
@@ -12,7 +12,7 @@ package struct NameConstraints: Sendable, Hashable {
 
     package init() {}
 
-    var isEmpty: Bool { self == NameConstraints() }
+    var isEmpty: Bool { self == NameConstraintsTemplate() }
 
     /// The constraints that let a CA issue for `permitted` (DNS subtrees and CIDR blocks) and for no other host.
     ///

@@ -3,7 +3,7 @@ import CertsCore
 import Foundation
 
 /// `Time` of RFC 5280 §4.1.2.5: UTCTime through 2049, GeneralizedTime from 2050 on, always `Z`.
-enum ASN1Time {
+enum EncodedTime {
     /// Makes the time and hands it to `store`, which copies it. Fractions of a second are dropped.
     static func set(_ date: Date, _ store: (UnsafePointer<ASN1_TIME>) -> Int32) throws(CertsError) {
         let seconds = date.timeIntervalSince1970.rounded(.down)

@@ -3,7 +3,7 @@ import CertsCore
 import Foundation
 
 /// X.501 names: our ``Subject`` into OpenSSL's `X509_NAME`, and back.
-enum DistinguishedName {
+enum SubjectName {
     /// One RDN for each attribute, in the order that ``Subject`` documents.
     ///
     /// - Throws: `name.invalid` for what RFC 5280 appendix A.1 does not allow.

@@ -1,0 +1,46 @@
+package import Foundation
+import Synchronization
+
+/// What the web server shows: one immutable value that the engine replaces as a whole.
+///
+/// A scrape takes the value and serves its bytes: it reads no file, computes nothing, and waits for no rotation.
+package final class PublishedSnapshot: Sendable {
+    /// Whether the service does its work yet.
+    package enum Readiness: Sendable, Hashable {
+        /// Recovery is done and the planner has ticked.
+        case ready
+        case notReady(reason: String)
+    }
+
+    package struct Value: Sendable {
+        /// The exposition, in UTF-8.
+        package var metricsText: [UInt8]
+        /// The same bytes compressed, if somebody did that; served to who asks for it.
+        package var gzip: [UInt8]?
+        package var readiness: Readiness
+        package var renderedAt: Date
+
+        package init(metricsText: [UInt8], gzip: [UInt8]? = nil, readiness: Readiness, renderedAt: Date) {
+            self.metricsText = metricsText
+            self.gzip = gzip
+            self.readiness = readiness
+            self.renderedAt = renderedAt
+        }
+    }
+
+    private let value: Mutex<Value>
+
+    /// - Parameter value: shown until the first ``replace(with:)``; the default has no metrics and is not ready.
+    package init(
+        _ value: Value = Value(metricsText: [], readiness: .notReady(reason: "starting"), renderedAt: .distantPast)
+    ) {
+        self.value = Mutex(value)
+    }
+
+    package var current: Value { value.withLock { $0 } }
+
+    package func replace(with new: Value) { value.withLock { $0 = new } }
+
+    /// Changes the readiness and leaves the metrics as they are.
+    package func set(_ readiness: Readiness) { value.withLock { $0.readiness = readiness } }
+}

@@ -1,0 +1,73 @@
+package import CertsCore
+import CertsCrypto
+package import Foundation
+import Synchronization
+
+/// An issuer that signs with a root of its own, counts, and lies or fails where it is told to.
+package final class FakeIssuer: Issuer {
+    package let name: Name
+
+    /// What it does with the next requests.
+    package enum Behaviour: Sendable, Equatable {
+        case honest
+        case pending
+        case fails(CertsError.Retry)
+        /// Signs a key of its own instead of the one that was asked for.
+        case otherKey
+        case otherNames
+        case expired
+        case notYetValid
+        case empty
+        case garbage
+    }
+
+    private struct State {
+        var behaviour = Behaviour.honest
+        var issued = 0
+        var asked = 0
+    }
+
+    private let state = Mutex(State())
+    private let authority: LocalAuthority
+    package let validity: TimeInterval
+
+    package init(name: Name, validity: TimeInterval = 90 * 86400, now: Date = Date()) throws {
+        self.name = name
+        self.validity = validity
+        authority = try LocalAuthority.make(policy: LocalAuthorityPolicy(commonName: "Fake"), now: now)
+    }
+
+    package var behaviour: Behaviour {
+        get { state.withLock { $0.behaviour } }
+        set { state.withLock { $0.behaviour = newValue } }
+    }
+    /// How many certificates left this issuer.
+    package var issued: Int { state.withLock { $0.issued } }
+    package var asked: Int { state.withLock { $0.asked } }
+
+    package func trustAnchors() async throws -> [Data] { [authority.root.der] }
+
+    package func issue(_ request: IssuanceRequest) async throws -> IssuanceOutcome {
+        state.withLock { $0.asked += 1 }
+        let now = request.now
+        var csr = try CertificateRequest(der: request.csr)
+        var names = request.declaration.names
+        var moment = now
+        switch behaviour {
+        case .honest: break
+        case .pending: return .pending(ResumeHandle("ticket"), retryAt: nil)
+        case .fails(let retry): throw CertsError(.issuerUnavailable, "the fake issuer is down", subject: name.rawValue, retry: retry)
+        case .otherKey: csr = try CertificateRequest.make(subject: .init(), names: names, key: PrivateKey.generate(.ecdsaP256))
+        case .otherNames: names = [.dns("other.example.com")]
+        case .expired: moment = now.addingTimeInterval(-validity - 86400)
+        case .notYetValid: moment = now.addingTimeInterval(86400)
+        case .empty: return .issued(chain: [])
+        case .garbage: return .issued(chain: [Data("<html>".utf8)])
+        }
+        let signer = moment < now
+            ? try LocalAuthority.make(policy: LocalAuthorityPolicy(commonName: "Fake"), now: moment) : authority
+        let leaf = try signer.issue(request: csr, subject: request.declaration.subject, names: names, validity: validity, now: moment)
+        state.withLock { $0.issued += 1 }
+        return .issued(chain: [leaf.der, signer.issuing.der])
+    }
+}

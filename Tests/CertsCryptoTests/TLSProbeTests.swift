@@ -1,0 +1,130 @@
+import CertsCore
+import CertsTesting
+import Foundation
+import Testing
+
+@testable import CertsCrypto
+
+@Suite struct TLSProbeTests {
+    @Test("The leaf and the chain are reported as sent", arguments: TLSProbe.Versions.allCases)
+    func reportsWhatIsServed(_ versions: TLSProbe.Versions) throws {
+        let pki = try TestPKI()
+        let leaf = try pki.leaf()
+        let server = try OpenSSLServer([leaf], chain: [pki.intermediate.certificate])
+        let probe = TLSProbe(host: "127.0.0.1", port: server.port, serverName: "www.example.com", versions: versions)
+        // Twice: nothing is resumed.
+        for _ in 0..<2 {
+            let result = try probe.run()
+            #expect(result.leaf == leaf.certificate)
+            #expect(result.chain == [leaf.certificate, pki.intermediate.certificate])
+            #expect(result.protocolVersion == (versions == .only12 ? "TLSv1.2" : "TLSv1.3"))
+            #expect(!result.cipher.isEmpty && result.signatureType == "ecdsa" && result.ocspStaple == nil)
+            #expect(result.address == "127.0.0.1:\(server.port)")
+        }
+        #expect(try TLSProbe(host: "localhost", port: server.port).run().leaf == leaf.certificate)
+    }
+
+    @Test("Each key type of a server with two is seen", arguments: TLSProbe.Versions.allCases)
+    func choosesTheKeyType(_ versions: TLSProbe.Versions) throws {
+        let pki = try TestPKI()
+        let rsa = try pki.leaf(algorithm: .rsa2048)
+        let ecdsa = try pki.leaf()
+        let server = try OpenSSLServer([rsa, ecdsa])
+        var probe = TLSProbe(host: "127.0.0.1", port: server.port, versions: versions, signatureAlgorithms: .onlyRSA)
+        var result = try probe.run()
+        #expect(result.leaf == rsa.certificate && result.signatureType == "rsa")
+        probe.signatureAlgorithms = .onlyECDSA
+        result = try probe.run()
+        #expect(result.leaf == ecdsa.certificate && result.signatureType == "ecdsa")
+    }
+
+    @Test func aServerWithoutTheKeyTypeIsAFailure() throws {
+        let server = try OpenSSLServer([try TestPKI().leaf()])
+        for versions in TLSProbe.Versions.allCases {
+            let probe = TLSProbe(host: "127.0.0.1", port: server.port, versions: versions, signatureAlgorithms: .onlyRSA)
+            let error = #expect(throws: CertsError.self) { try probe.run() }
+            #expect(error?.code == .probeFailed && error?.message.contains("handshake failure") == true)
+        }
+    }
+
+    @Test func theServerNameIsSentAndAnAddressIsNot() throws {
+        let pki = try TestPKI()
+        let named = try pki.leaf(["named.example"])
+        let standard = try pki.leaf(["default.example"])
+        let directory = try TemporaryDirectory()
+        let server = try OpenSSLServer(
+            [standard], "-servername", "named.example", "-cert2", directory.write(named.certificate.pem, to: "c.pem"), "-key2",
+            directory.write(named.keyPEM, to: "k.pem"))
+        func leaf(_ name: String?) throws -> Certificate {
+            try TLSProbe(host: "127.0.0.1", port: server.port, serverName: name).run().leaf
+        }
+        #expect(try leaf("named.example") == named.certificate)
+        #expect(try leaf("other.example") == standard.certificate)
+        #expect(try leaf(nil) == standard.certificate)
+        #expect(try leaf("127.0.0.1") == standard.certificate)
+        #expect(try leaf("::1") == standard.certificate)
+    }
+
+    @Test func seesExpiredAndWeakCertificatesToo() throws {
+        let pki = try TestPKI()
+        let expired = try pki.leaf { $0.notAfter = pki.now.addingTimeInterval(-60) }
+        #expect(try TLSProbe(host: "127.0.0.1", port: OpenSSLServer([expired]).port).run().leaf == expired.certificate)
+    }
+
+    @Test func returnsTheStapledResponse() throws {
+        let pki = try TestPKI()
+        let leaf = try pki.leaf()
+        let directory = try TemporaryDirectory()
+        try directory.write(pki.intermediate.certificate.pem, to: "ca.pem")
+        try directory.write(pki.intermediate.keyPEM, to: "ca.key")
+        try directory.write(leaf.certificate.pem, to: "leaf.pem")
+        try directory.write("", to: "index.txt")
+        let made = try Tool.run(
+            "openssl", "ocsp", "-index", "index.txt", "-rsigner", "ca.pem", "-rkey", "ca.key", "-CA", "ca.pem", "-issuer", "ca.pem",
+            "-cert", "leaf.pem", "-ndays", "1", "-respout", "response.der", "-noverify", directory: directory.path)
+        let response = try Data(contentsOf: directory.url.appending(path: "response.der"))
+        try #require(!response.isEmpty, "\(made.output)")
+        let server = try OpenSSLServer([leaf], "-status_file", directory.path("response.der"))
+        #expect(try TLSProbe(host: "127.0.0.1", port: server.port).run().ocspStaple == response)
+    }
+
+    @Test("A server that misbehaves is an error within the deadline", arguments: LoopbackListener.Behaviour.allCases)
+    func survives(_ behaviour: LoopbackListener.Behaviour) throws {
+        let server = try LoopbackListener(behaviour)
+        let start = ContinuousClock.now
+        let error = #expect(throws: CertsError.self) {
+            try TLSProbe(host: "127.0.0.1", port: server.port, deadline: .milliseconds(700)).run()
+        }
+        #expect(ContinuousClock.now - start < .seconds(3))
+        let hangs: Set<LoopbackListener.Behaviour> = [.hangs, .hangsAfterHello, .drips]
+        #expect(error?.code == (hangs.contains(behaviour) ? .probeTimeout : .probeFailed), "\(String(describing: error))")
+        #expect(error?.message.contains("127.0.0.1:\(server.port)") == true)
+        #expect(error?.retry == .later)
+    }
+
+    @Test func aRefusedConnectionSaysSo() throws {
+        let error = try #require(throws: CertsError.self) { try TLSProbe(host: "127.0.0.1", port: LoopbackListener.freePort()).run() }
+        #expect(error.code == .probeFailed && error.message.contains("Connection refused"))
+    }
+
+    @Test func anAddressThatDropsEverythingEndsAtTheDeadline() throws {
+        let start = ContinuousClock.now
+        // TEST-NET-1 (RFC 5737): no route or no answer, never a server.
+        let error = #expect(throws: CertsError.self) {
+            try TLSProbe(host: "192.0.2.1", port: 443, deadline: .milliseconds(300)).run()
+        }
+        #expect(error?.code == .probeTimeout || error?.code == .probeFailed)
+        #expect(ContinuousClock.now - start < .seconds(2))
+    }
+
+    @Test("An address that cannot be is refused", arguments: ["", "a\0b", "no-such-host.invalid", String(repeating: "a", count: 300)])
+    func refusesHosts(_ host: String) {
+        let error = #expect(throws: CertsError.self) { try TLSProbe(host: host, port: 443, deadline: .seconds(2)).run() }
+        #expect(error?.code == .probeFailed || error?.code == .probeTimeout)
+    }
+
+    @Test("A port that cannot be is refused", arguments: [-1, 0, 65536, Int.max])
+    func refusesPorts(_ port: Int) {
+        #expect(throws: CertsError(.probeFailed, "")) { try TLSProbe(host: "127.0.0.1", port: port).run() }
+    }
+}
