@@ -53,7 +53,7 @@ let package = Package(
         library("CertsHTTP", ["CertsCore", "CCurl"]),
         library("CertsStore", ["CertsCore", .product(name: "GRDB", package: "GRDB.swift"), systemPackage]),
         library("CertsIssuers", ["CertsCore", "CertsCrypto", logging]),
-        library("CertsHAProxy", ["CertsCore", "CertsCrypto", nioCore, nioPosix, subprocess, logging]),
+        library("CertsHAProxy", ["CertsCore", "CertsCrypto", nioCore, nioPosix, subprocess, systemPackage, logging]),
         library(
             "CertsEngine",
             [
