@@ -76,7 +76,7 @@ struct RuntimeConnection: Sendable {
         }
     }
 
-    private func explain(errno code: CInt, _ error: IOError) -> CertsError {
+    func explain(errno code: CInt, _ error: any Error) -> CertsError {
         switch code {
         case ENOENT, ENOTDIR:
             CertsError(

@@ -73,7 +73,7 @@ struct RuntimeSession: Sendable {
         guard !before.isStopping else { throw Self.isLeaving(before, connection.socket) }
         try await open(name, command, leaf)
         let instances: Int
-        do {
+        do throws(CertsError) {
             guard let staged = try await pending(name), Self.matches(staged, leaf) else {
                 throw CertsError(
                     .targetUnexpectedReply, "HAProxy did not keep the certificate that it was sent for \(name)", subject: name.rawValue,
@@ -95,7 +95,7 @@ struct RuntimeSession: Sendable {
 
     private func open(_ name: StoreName, _ command: RuntimeCommand, _ leaf: CertificateRecord) async throws(CertsError) {
         let outcome: RuntimeReply.SetOutcome
-        do {
+        do throws(CertsError) {
             outcome = try RuntimeReply.set(try await connection.send(command), name: name)
         } catch where error.code == .targetRefused || error.code == .targetNotReferenced {
             throw error
