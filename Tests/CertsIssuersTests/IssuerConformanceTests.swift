@@ -45,7 +45,8 @@ import Testing
 
     @Test(arguments: Kind.allCases)
     func answersWithOurKeyOurNamesAndAChainToItsAnchorsOrWaits(_ kind: Kind) async throws {
-        let issuer = try await Scene().make(kind)
+        let scene = try await Scene()
+        let issuer = try scene.make(kind)
         let key = try PrivateKey.generate(.ecdsaP256)
         switch try await issuer.issue(Self.request(key)) {
         case .pending(let handle, _):
@@ -65,7 +66,8 @@ import Testing
 
     @Test(arguments: Kind.allCases)
     func refusesARequestThatIsNoRequest(_ kind: Kind) async throws {
-        let issuer = try await Scene().make(kind)
+        let scene = try await Scene()
+        let issuer = try scene.make(kind)
         let request = IssuanceRequest(
             declaration: try Self.declaration(), revision: 1, csr: Data("no request".utf8),
             key: try PrivateKey.generate(.ecdsaP256).pem(), resuming: nil, now: Self.now, save: { _ in })
