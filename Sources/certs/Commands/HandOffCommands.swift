@@ -49,8 +49,8 @@ struct ImportCommand: AsyncParsableCommand {
         let assembly = try await Assembly.make(global, progress: { reporter.report($0) })
         let declaration = try assembly.declaration(name)
         let issuer = try assembly.handOffIssuer(of: declaration)
-        var certificates = try CertificateReader.certificates(in: InputFile.read(certificate))
-        if let chain { certificates += try CertificateReader.certificates(in: InputFile.read(chain)) }
+        var certificates = try InputFile.certificates(certificate)
+        if let chain { certificates += try InputFile.certificates(chain) }
         try await issuer.accept(certificates, for: declaration, now: Date())
         let results = await assembly.engine.rotate([declaration.name])
         try RotationResults(results).print(output.output)

@@ -28,7 +28,8 @@ struct InspectCommand: AsyncParsableCommand {
         let passphrase = try InputFile.passphrase(passphraseFile)
         let certificates = try await load(passphrase)
         let privateKey = try key.map { path in
-            try PrivateKey(pem: Secret(copying: try InputFile.read(path)), passphrase: passphrase)
+            let pem = Secret(copying: try InputFile.read(path))
+            return try InputFile.naming(path) { () throws(CertsError) in try PrivateKey(pem: pem, passphrase: passphrase) }
         }
         let findings = BundleChecks.findings(
             chain: certificates, keySPKI: privateKey?.publicKeyDER, names: [], anchors: [], keyAlgorithm: nil, now: Date())
