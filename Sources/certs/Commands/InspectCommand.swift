@@ -52,6 +52,10 @@ struct InspectCommand: AsyncParsableCommand {
             return try await BlockingPool.network.run { try probe.run().chain }
         }
         let bytes = try InputFile.read(source)
+        return try InputFile.naming(source) { () throws(CertsError) in try Self.parse(bytes, passphrase) }
+    }
+
+    private static func parse(_ bytes: Data, _ passphrase: Secret?) throws(CertsError) -> [Certificate] {
         do {
             return try CertificateReader.certificates(in: bytes)
         } catch where bytes.first == 0x30 {
@@ -61,10 +65,6 @@ struct InspectCommand: AsyncParsableCommand {
                 throw error
             }
             return contents.certificates
-        } catch {
-            var named = error
-            if named.subject == nil { named.subject = source }
-            throw named
         }
     }
 }
