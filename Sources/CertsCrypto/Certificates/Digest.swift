@@ -41,20 +41,3 @@ struct Digest: @unchecked Sendable {
         }
     }
 }
-
-/// A SubjectPublicKeyInfo as it is encoded.
-enum SubjectPublicKey {
-    /// Lends the DER of an `X509_PUBKEY *`; `nil` if it cannot be encoded.
-    static func withDER<Result>(of key: OpaquePointer, _ body: (UnsafeRawBufferPointer) -> Result) -> Result? {
-        let count = i2d_X509_PUBKEY(key, nil)
-        guard count > 0 else {
-            OpenSSLErrors.clear()
-            return nil
-        }
-        return withUnsafeTemporaryAllocation(of: UInt8.self, capacity: Int(count)) { buffer in
-            var end = buffer.baseAddress
-            guard i2d_X509_PUBKEY(key, &end) == count else { return nil }
-            return body(UnsafeRawBufferPointer(buffer))
-        }
-    }
-}

@@ -18,11 +18,23 @@ struct ExtensionValue {
         bytes = ASN1.bytes(value)
     }
 
-    /// Decodes the value with one of OpenSSL's `d2i` functions and lends the result; `nil` if it does not decode, or if
-    /// bytes are left over.
+    /// See ``ASN1/decoded(_:_:_:_:)``.
     func decoded<Value, Result>(
-        _ d2i: (UnsafeMutablePointer<Value?>?, UnsafeMutablePointer<UnsafePointer<UInt8>?>?, Int) -> Value?,
-        _ free: (Value?) -> Void,
+        _ d2i: ASN1.Decoder<Value>, _ free: (Value?) -> Void, _ body: (Value) throws -> Result
+    ) rethrows -> Result? {
+        try ASN1.decoded(bytes, d2i, free, body)
+    }
+}
+
+/// Borrowed views of OpenSSL's primitive ASN.1 values.
+enum ASN1 {
+    /// The shape of OpenSSL's `d2i` functions.
+    typealias Decoder<Value> = (UnsafeMutablePointer<Value?>?, UnsafeMutablePointer<UnsafePointer<UInt8>?>?, Int) -> Value?
+
+    /// Decodes `bytes` with one of OpenSSL's `d2i` functions and lends the result; `nil` if they do not decode, or if some
+    /// are left over.
+    static func decoded<Value, Result>(
+        _ bytes: UnsafeBufferPointer<UInt8>, _ d2i: Decoder<Value>, _ free: (Value?) -> Void,
         _ body: (Value) throws -> Result
     ) rethrows -> Result? {
         guard let start = bytes.baseAddress else { return nil }
@@ -35,10 +47,7 @@ struct ExtensionValue {
         guard let end, end - start == bytes.count else { return nil }
         return try body(value)
     }
-}
 
-/// Borrowed views of OpenSSL's primitive ASN.1 values.
-enum ASN1 {
     /// The content octets of a string, an integer's magnitude, or a time.
     static func bytes(_ string: UnsafePointer<asn1_string_st>?) -> UnsafeBufferPointer<UInt8> {
         guard let string, string.pointee.length > 0, let data = string.pointee.data else {

@@ -61,15 +61,16 @@ final class PathCertificate: Sendable {
 
     init(_ certificate: Certificate) {
         self.certificate = certificate
-        (subject, issuer, key, extensions, notBefore, notAfter) = certificate.withX509 { x509 in
+        (subject, issuer, extensions, notBefore, notAfter) = certificate.withX509 { x509 in
             (
                 CanonicalName(X509_get_subject_name(x509)), CanonicalName(X509_get_issuer_name(x509)),
-                PublicKeyShape(X509_get_X509_PUBKEY(x509)), Extensions(x509),
+                Extensions(x509),
                 ASN1Time.read(X509_get0_notBefore(x509)), ASN1Time.read(X509_get0_notAfter(x509))
             )
         }
         serial = certificate.record.serial
         publicKey = certificate.publicKeyDER
+        key = publicKey.withUnsafeBytes { PublicKeyShape($0.bindMemory(to: UInt8.self)) }
     }
 
     /// Whether `self` was signed with the key of `issuer`; expensive.
