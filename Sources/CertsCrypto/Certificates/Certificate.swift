@@ -32,7 +32,9 @@ package final class Certificate: @unchecked Sendable {
             return result
         }
         guard let parsed else {
-            throw .openSSL(.certificateMalformed, "these bytes are not one X.509 certificate", hint: "give a certificate in PEM or DER")
+            throw .openSSL(
+                .certificateMalformed, "these bytes are not one X.509 certificate",
+                hint: "give a certificate in PEM or DER")
         }
         let decoded: Result<RecordDecoder, CertsError> = der.withUnsafeBytes { bytes in
             do throws(CertsError) {
@@ -41,7 +43,9 @@ package final class Certificate: @unchecked Sendable {
                 return .failure(error)
             }
         }
-        guard case .success(let decoder) = decoded, let fingerprint = decoder.record.fingerprint, let key = decoder.publicKey else {
+        guard case .success(let decoder) = decoded, let fingerprint = decoder.record.fingerprint,
+            let key = decoder.publicKey
+        else {
             X509_free(parsed)
             if case .failure(let error) = decoded { throw error }
             throw .openSSL(.openSSL, "cannot hash a certificate with SHA-256")

@@ -65,7 +65,9 @@ package enum CertificateReader {
     /// See ``record(der:)-(Data)``; the bytes are borrowed for the call.
     package static func record(der: UnsafeRawBufferPointer) throws(CertsError) -> CertificateRecord {
         guard der.count <= sizeLimit else {
-            throw CertsError(.certificateMalformed, "\(der.count) bytes are too many for one certificate", hint: "give one certificate")
+            throw CertsError(
+                .certificateMalformed, "\(der.count) bytes are too many for one certificate",
+                hint: "give one certificate")
         }
         return try RecordDecoder(der, keepsPublicKey: false).record
     }
@@ -92,7 +94,8 @@ package enum CertificateReader {
             while let block = scanner.next() {
                 guard block.number <= limit else {
                     throw CertsError(
-                        .fileTooLarge, "more than \(limit) PEM blocks in one file", hint: "split the file, or remove what is not needed")
+                        .fileTooLarge, "more than \(limit) PEM blocks in one file",
+                        hint: "split the file, or remove what is not needed")
                 }
                 guard block.isCertificate else { continue }
                 found += 1

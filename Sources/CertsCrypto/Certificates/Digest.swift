@@ -17,7 +17,7 @@ struct Digest: @unchecked Sendable {
         self.size = size
     }
 
-    func hexadecimal(of bytes: UnsafeRawBufferPointer) -> String { with(bytes) { Hex.encode($0) } ?? "" }
+    func hexadecimal(of bytes: UnsafeRawBufferPointer) -> String { with(bytes) { ASN1.hexadecimal($0) } ?? "" }
 
     func base64(of bytes: UnsafeRawBufferPointer) -> String {
         with(bytes) { digest in

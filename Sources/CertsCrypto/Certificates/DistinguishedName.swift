@@ -27,7 +27,9 @@ enum DistinguishedName {
                     guard let entry = OPENSSL_sk_value(rdn, position).map({ OpaquePointer($0) }),
                         let object = X509_NAME_ENTRY_get_object(entry), let value = X509_NAME_ENTRY_get_data(entry)
                     else { continue }
-                    if !bytes.isEmpty { bytes.append(position == OPENSSL_sk_num(rdn) - 1 ? UInt8(ascii: ",") : UInt8(ascii: "+")) }
+                    if !bytes.isEmpty {
+                        bytes.append(position == OPENSSL_sk_num(rdn) - 1 ? UInt8(ascii: ",") : UInt8(ascii: "+"))
+                    }
                     let nid = OBJ_obj2nid(object)
                     append(nid: nid, object: object, value: value, to: &bytes)
                     if nid == NID_commonName, result.commonName == nil { result.commonName = utf8(value) }
@@ -40,7 +42,9 @@ enum DistinguishedName {
 
     /// ``text(_:)`` for names that return again and again: the last few are remembered.
     static func sharedText(_ name: UnsafeBufferPointer<UInt8>) -> Text? {
-        let known = recent.withLock { entries in entries.first { $0.der.elementsEqual(name) }?.text }
+        let known = recent.withLock { entries in
+            entries.first { entry in entry.der.withUnsafeBufferPointer { ASN1.areEqual($0, name) } }?.text
+        }
         if let known { return known }
         guard let text = text(name) else { return nil }
         recent.withLock { entries in

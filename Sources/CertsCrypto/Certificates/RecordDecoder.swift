@@ -14,7 +14,8 @@ struct RecordDecoder {
     init(_ der: UnsafeRawBufferPointer, keepsPublicKey: Bool) throws(CertsError) {
         OpenSSLErrors.clear()
         var failure: CertsError?
-        let decoded: Void? = ASN1.decoded(der.bindMemory(to: UInt8.self), certs_d2i_CERTIFICATE, certs_CERTIFICATE_free) {
+        let decoded: Void? = ASN1.decoded(der.bindMemory(to: UInt8.self), certs_d2i_CERTIFICATE, certs_CERTIFICATE_free)
+        {
             guard let part = $0.pointee.part else { return }
             do throws(CertsError) {
                 try readFields($0.pointee, part.pointee)
@@ -30,11 +31,13 @@ struct RecordDecoder {
         if let failure { throw failure }
         guard decoded != nil else {
             throw CertsError(
-                .certificateMalformed, "these bytes are not one X.509 certificate", hint: "give a certificate in PEM or DER")
+                .certificateMalformed, "these bytes are not one X.509 certificate",
+                hint: "give a certificate in PEM or DER")
         }
         record.sha1 = Digest.sha1.hexadecimal(of: der)
         record.sha256 = Digest.sha256.hexadecimal(of: der)
-        let contradicts = record.authorityKeyID != nil && record.subjectKeyID != nil && record.authorityKeyID != record.subjectKeyID
+        let contradicts =
+            record.authorityKeyID != nil && record.subjectKeyID != nil && record.authorityKeyID != record.subjectKeyID
         record.selfSigned = record.subject == record.issuer && !contradicts
     }
 
@@ -44,7 +47,8 @@ struct RecordDecoder {
             let issuer = DistinguishedName.sharedText(ASN1.bytes(part.issuer))
         else {
             throw CertsError(
-                .certificateMalformed, "the certificate with serial \(record.serial) has a subject or issuer that is no name",
+                .certificateMalformed,
+                "the certificate with serial \(record.serial) has a subject or issuer that is no name",
                 hint: "get a new certificate from its issuer")
         }
         record.subject = subject.string
@@ -83,7 +87,9 @@ struct RecordDecoder {
         case NID_key_usage:
             value.decoded(d2i_ASN1_BIT_STRING, ASN1_BIT_STRING_free) { record.keyUsage = KeyUsage($0).names }
         case NID_ext_key_usage:
-            value.decoded(d2i_EXTENDED_KEY_USAGE, EXTENDED_KEY_USAGE_free) { record.extendedKeyUsage = Self.purposes($0) }
+            value.decoded(d2i_EXTENDED_KEY_USAGE, EXTENDED_KEY_USAGE_free) {
+                record.extendedKeyUsage = Self.purposes($0)
+            }
         case NID_basic_constraints:
             value.decoded(d2i_BASIC_CONSTRAINTS, BASIC_CONSTRAINTS_free) {
                 record.hasBasicConstraints = true
@@ -91,10 +97,12 @@ struct RecordDecoder {
                 record.pathLength = $0.pointee.pathlen.flatMap { Self.small($0) }
             }
         case NID_subject_key_identifier:
-            value.decoded(d2i_ASN1_OCTET_STRING, ASN1_OCTET_STRING_free) { record.subjectKeyID = Hex.encode(ASN1.bytes($0)) }
+            value.decoded(d2i_ASN1_OCTET_STRING, ASN1_OCTET_STRING_free) {
+                record.subjectKeyID = ASN1.hexadecimal(ASN1.bytes($0))
+            }
         case NID_authority_key_identifier:
             value.decoded(d2i_AUTHORITY_KEYID, AUTHORITY_KEYID_free) {
-                record.authorityKeyID = $0.pointee.keyid.map { Hex.encode(ASN1.bytes($0)) }
+                record.authorityKeyID = $0.pointee.keyid.map { ASN1.hexadecimal(ASN1.bytes($0)) }
             }
         case NID_info_access:
             value.decoded(d2i_AUTHORITY_INFO_ACCESS, AUTHORITY_INFO_ACCESS_free) { readAccess($0) }
@@ -105,7 +113,8 @@ struct RecordDecoder {
             value.decoded(d2i_ASN1_SEQUENCE_ANY, ASN1.freeSequence) { features in
                 record.mustStaple = ASN1.elements(features).contains { element in
                     let type = element.assumingMemoryBound(to: ASN1_TYPE.self)
-                    return type.pointee.type == V_ASN1_INTEGER && ASN1.bytes(type.pointee.value.integer).elementsEqual([5])
+                    return type.pointee.type == V_ASN1_INTEGER
+                        && ASN1.bytes(type.pointee.value.integer).elementsEqual([5])
                 }
             }
         default: break
@@ -170,5 +179,7 @@ struct RecordDecoder {
 }
 
 extension Int {
-    fileprivate func clamped(to range: ClosedRange<Int>) -> Int { Swift.min(Swift.max(self, range.lowerBound), range.upperBound) }
+    fileprivate func clamped(to range: ClosedRange<Int>) -> Int {
+        Swift.min(Swift.max(self, range.lowerBound), range.upperBound)
+    }
 }

@@ -1,4 +1,4 @@
-package import CertsCore
+import CertsCore
 package import Foundation
 
 /// Decides whether a certificate may be trusted for a host and a purpose at a time (RFC 5280 §6, RFC 9525, and what the

@@ -112,14 +112,16 @@ extension PathCertificate.Extensions {
             return readProcessed(value)
         case NID_subject_key_identifier:
             if value.critical { wrongCriticality.append("\(name) must not be critical") }
-            return value.decoded(d2i_ASN1_OCTET_STRING, ASN1_OCTET_STRING_free) { subjectKeyID = Array(ASN1.bytes($0)) } != nil
+            return value.decoded(d2i_ASN1_OCTET_STRING, ASN1_OCTET_STRING_free) { subjectKeyID = Array(ASN1.bytes($0)) }
+                != nil
         case NID_authority_key_identifier:
             if value.critical { wrongCriticality.append("\(name) must not be critical") }
             return value.decoded(d2i_AUTHORITY_KEYID, AUTHORITY_KEYID_free) { authorityKey = .init($0.pointee) } != nil
         case NID_info_access:
             if value.critical { wrongCriticality.append("\(name) must not be critical") }
             // RFC 5280 §4.2.2.1: one access description at least.
-            return value.decoded(d2i_AUTHORITY_INFO_ACCESS, AUTHORITY_INFO_ACCESS_free) { OPENSSL_sk_num($0) > 0 } == true
+            return value.decoded(d2i_AUTHORITY_INFO_ACCESS, AUTHORITY_INFO_ACCESS_free) { OPENSSL_sk_num($0) > 0 }
+                == true
         case NID_crl_distribution_points:
             if value.critical { unprocessed.append(name) }
             return value.decoded(d2i_CRL_DIST_POINTS, CRL_DIST_POINTS_free) { OPENSSL_sk_num($0) > 0 } == true

@@ -10,17 +10,21 @@ enum PublicSuffix {
         if isRegistry(base) { return base }
         guard shared.contains(base) else { return nil }
         // Whoever got the suffix itself certified has shown control of all that is below it, and may cover it.
-        let ownsSuffix = names.contains { if case .dns(let other) = $0 { NameSyntax.lowercased(other).elementsEqual(base.utf8) } else { false } }
+        let ownsSuffix = names.contains {
+            if case .dns(let other) = $0 { NameSyntax.lowercased(other).elementsEqual(base.utf8) } else { false }
+        }
         return ownsSuffix ? nil : base
     }
 
     private static func isRegistry(_ domain: String) -> Bool {
         let labels = domain.split(separator: ".")
-        return labels.count == 2 && labels[1].count == 2 && registries[String(labels[1])]?.contains(String(labels[0])) == true
+        return labels.count == 2 && labels[1].count == 2
+            && registries[String(labels[1])]?.contains(String(labels[0])) == true
     }
 
     private static let shared: Set<String> = [
-        "amazonaws.com", "s3.amazonaws.com", "elb.amazonaws.com", "cloudfront.net", "elasticbeanstalk.com", "herokuapp.com",
+        "amazonaws.com", "s3.amazonaws.com", "elb.amazonaws.com", "cloudfront.net", "elasticbeanstalk.com",
+        "herokuapp.com",
         "azurewebsites.net", "cloudapp.net", "blob.core.windows.net", "appspot.com", "run.app", "web.app",
         "firebaseapp.com", "github.io", "gitlab.io", "pages.dev", "workers.dev", "netlify.app", "vercel.app", "fly.dev",
         "onrender.com", "blogspot.com", "wordpress.com", "ngrok.io", "duckdns.org", "dyndns.org", "no-ip.org",
