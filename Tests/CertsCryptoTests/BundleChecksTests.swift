@@ -90,6 +90,7 @@ import Testing
         #expect(
             ids(check([leaf, lower, pki.intermediate, pki.root], anchors: [stray])) == ["root-in-bundle", "untrusted"])
         #expect(ids(check([])) == ["bundle-empty"])
+        #expect(ids(check(Array(repeating: leaf, count: 17))) == ["chain-too-long"])
     }
 
     @Test func refusesAnAuthorityOrAClientCertificateAsLeaf() throws {

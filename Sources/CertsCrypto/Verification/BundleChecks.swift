@@ -20,6 +20,13 @@ package enum BundleChecks {
                 .error("bundle-empty", "there is no certificate in the bundle", "have the certificate issued again")
             ]
         }
+        guard chain.count <= 16 else {
+            return [
+                .error(
+                    "chain-too-long", "there are \(chain.count) certificates in the bundle",
+                    "leave only the leaf and its intermediates")
+            ]
+        }
         let path = chain.map { PathCertificate($0) }
         let time = Int64(exactly: now.timeIntervalSince1970.rounded(.down)) ?? .max
         var result = key(leaf, keySPKI, keyAlgorithm)

@@ -275,13 +275,17 @@ struct CertificateRules {
                 certificate.subject.isEmpty ? "must be critical, because the subject is empty" : "must not be critical"
             result.append(.error("extension-criticality", "in \(who), subjectAltName \(must)", reissue))
         }
+        let hosts = Set(
+            names.compactMap { name -> [UInt8]? in
+                if case .dns(let bytes) = name { NameSyntax.lowercased(bytes) } else { nil }
+            })
         for name in names where result.count < 8 {
             if let problem = name.syntaxProblem {
                 result.append(
                     .error(
                         "name-malformed", "\(who) has the name '\(name.text)': \(problem)",
                         "have it issued without that name"))
-            } else if let suffix = PublicSuffix.covered(by: name, among: names) {
+            } else if let suffix = PublicSuffix.covered(by: name, among: hosts) {
                 result.append(
                     .error(
                         "name-malformed",

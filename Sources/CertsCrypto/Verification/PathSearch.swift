@@ -225,7 +225,7 @@ struct PathSearch {
         of constraints: NameConstraints, _ issuer: PathCertificate, below path: [PathCertificate]
     ) -> [Finding] {
         for (index, certificate) in path.enumerated() where index == 0 || !certificate.isSelfIssued {
-            let names = certificate.constrainedNames
+            let names = nameComparisons > Limit.nameComparisons ? [] : certificate.constrainedNames
             let work = names.count.multipliedReportingOverflow(by: constraints.count)
             nameComparisons =
                 work.overflow ? .max : nameComparisons.addingReportingOverflow(work.partialValue).partialValue

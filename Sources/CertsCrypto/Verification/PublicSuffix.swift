@@ -3,17 +3,15 @@
 /// An excerpt: the second-level registries and the big shared hosts. The whole list changes weekly and does not belong
 /// into a binary; a suffix that is missing here is one that an issuer has to refuse.
 enum PublicSuffix {
-    /// - Returns: the public suffix that the wildcard among `names` covers, or `nil`.
-    static func covered(by name: GeneralName, among names: [GeneralName]) -> String? {
+    /// - Parameter hosts: the DNS names of the certificate, in lower case.
+    /// - Returns: the public suffix that `name` covers with a wildcard, or `nil`.
+    static func covered(by name: GeneralName, among hosts: Set<[UInt8]>) -> String? {
         guard case .dns(let bytes) = name, bytes.starts(with: "*.".utf8) else { return nil }
         let base = String(decoding: NameSyntax.lowercased(bytes.dropFirst(2)), as: UTF8.self)
         if isRegistry(base) { return base }
         guard shared.contains(base) else { return nil }
         // Whoever got the suffix itself certified has shown control of all that is below it, and may cover it.
-        let ownsSuffix = names.contains {
-            if case .dns(let other) = $0 { NameSyntax.lowercased(other).elementsEqual(base.utf8) } else { false }
-        }
-        return ownsSuffix ? nil : base
+        return hosts.contains(Array(base.utf8)) ? nil : base
     }
 
     private static func isRegistry(_ domain: String) -> Bool {
