@@ -5,7 +5,8 @@
 //
 // The X509 of OpenSSL does more at each decoding than an inventory needs: it looks for a provider that can decode the
 // public key, normalizes both names, and keeps a copy of the signed part. That is two thirds of its cost even in a library
-// context without providers. Here the key stays the SubjectPublicKeyInfo as it is encoded.
+// context without providers. Here the key stays the SubjectPublicKeyInfo as it is encoded, and the fields are embedded to
+// save their allocations.
 
 #include <openssl/asn1t.h>
 #include <openssl/x509.h>
@@ -30,25 +31,25 @@ ASN1_ITEM_TEMPLATE(CERTS_NAME) =
 static_ASN1_ITEM_TEMPLATE_END(CERTS_NAME)
 
 typedef struct {
-    ASN1_TIME *notBefore;
-    ASN1_TIME *notAfter;
+    ASN1_TIME notBefore;
+    ASN1_TIME notAfter;
 } CERTS_VALIDITY;
 
 ASN1_SEQUENCE(CERTS_VALIDITY) = {
-    ASN1_SIMPLE(CERTS_VALIDITY, notBefore, ASN1_TIME),
-    ASN1_SIMPLE(CERTS_VALIDITY, notAfter, ASN1_TIME),
+    ASN1_EMBED(CERTS_VALIDITY, notBefore, ASN1_TIME),
+    ASN1_EMBED(CERTS_VALIDITY, notAfter, ASN1_TIME),
 } static_ASN1_SEQUENCE_END(CERTS_VALIDITY)
 
 typedef struct {
     ASN1_INTEGER *version;
-    ASN1_INTEGER *serial;
-    X509_ALGOR *signature;
+    ASN1_INTEGER serial;
+    ASN1_STRING signature;
     // The whole encoding, with its header: thousands of certificates share one issuer, and only the first is decoded.
-    ASN1_STRING *issuer;
-    CERTS_VALIDITY *validity;
-    ASN1_STRING *subject;
+    ASN1_STRING issuer;
+    CERTS_VALIDITY validity;
+    ASN1_STRING subject;
     // The whole encoding, with its header.
-    ASN1_STRING *key;
+    ASN1_STRING key;
     ASN1_BIT_STRING *issuerUniqueID;
     ASN1_BIT_STRING *subjectUniqueID;
     struct stack_st_X509_EXTENSION *extensions;
@@ -56,27 +57,27 @@ typedef struct {
 
 ASN1_SEQUENCE(CERTS_SIGNED_PART) = {
     ASN1_EXP_OPT(CERTS_SIGNED_PART, version, ASN1_INTEGER, 0),
-    ASN1_SIMPLE(CERTS_SIGNED_PART, serial, ASN1_INTEGER),
-    ASN1_SIMPLE(CERTS_SIGNED_PART, signature, X509_ALGOR),
-    ASN1_SIMPLE(CERTS_SIGNED_PART, issuer, ASN1_SEQUENCE),
-    ASN1_SIMPLE(CERTS_SIGNED_PART, validity, CERTS_VALIDITY),
-    ASN1_SIMPLE(CERTS_SIGNED_PART, subject, ASN1_SEQUENCE),
-    ASN1_SIMPLE(CERTS_SIGNED_PART, key, ASN1_SEQUENCE),
+    ASN1_EMBED(CERTS_SIGNED_PART, serial, ASN1_INTEGER),
+    ASN1_EMBED(CERTS_SIGNED_PART, signature, ASN1_SEQUENCE),
+    ASN1_EMBED(CERTS_SIGNED_PART, issuer, ASN1_SEQUENCE),
+    ASN1_EMBED(CERTS_SIGNED_PART, validity, CERTS_VALIDITY),
+    ASN1_EMBED(CERTS_SIGNED_PART, subject, ASN1_SEQUENCE),
+    ASN1_EMBED(CERTS_SIGNED_PART, key, ASN1_SEQUENCE),
     ASN1_IMP_OPT(CERTS_SIGNED_PART, issuerUniqueID, ASN1_BIT_STRING, 1),
     ASN1_IMP_OPT(CERTS_SIGNED_PART, subjectUniqueID, ASN1_BIT_STRING, 2),
     ASN1_EXP_SEQUENCE_OF_OPT(CERTS_SIGNED_PART, extensions, X509_EXTENSION, 3),
 } static_ASN1_SEQUENCE_END(CERTS_SIGNED_PART)
 
 typedef struct {
-    CERTS_SIGNED_PART *part;
-    X509_ALGOR *algorithm;
-    ASN1_BIT_STRING *signature;
+    CERTS_SIGNED_PART part;
+    X509_ALGOR algorithm;
+    ASN1_BIT_STRING signature;
 } CERTS_CERTIFICATE;
 
 ASN1_SEQUENCE(CERTS_CERTIFICATE) = {
-    ASN1_SIMPLE(CERTS_CERTIFICATE, part, CERTS_SIGNED_PART),
-    ASN1_SIMPLE(CERTS_CERTIFICATE, algorithm, X509_ALGOR),
-    ASN1_SIMPLE(CERTS_CERTIFICATE, signature, ASN1_BIT_STRING),
+    ASN1_EMBED(CERTS_CERTIFICATE, part, CERTS_SIGNED_PART),
+    ASN1_EMBED(CERTS_CERTIFICATE, algorithm, X509_ALGOR),
+    ASN1_EMBED(CERTS_CERTIFICATE, signature, ASN1_BIT_STRING),
 } static_ASN1_SEQUENCE_END(CERTS_CERTIFICATE)
 
 static inline CERTS_CERTIFICATE *certs_d2i_CERTIFICATE(CERTS_CERTIFICATE **value, const unsigned char **in, long length) {

@@ -58,6 +58,12 @@ enum ASN1 {
         return UnsafeBufferPointer(start: UnsafePointer(data), count: Int(string.pointee.length))
     }
 
+    /// Of a string that is embedded in a structure, which must outlive the result.
+    static func bytes(_ string: asn1_string_st) -> UnsafeBufferPointer<UInt8> {
+        UnsafeBufferPointer(
+            start: UnsafePointer(string.data), count: string.data == nil ? 0 : max(0, Int(string.length)))
+    }
+
     static func bytes(_ string: UnsafeMutablePointer<asn1_string_st>?) -> UnsafeBufferPointer<UInt8> {
         bytes(string.map { UnsafePointer($0) })
     }

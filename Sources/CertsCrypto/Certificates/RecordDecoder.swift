@@ -16,15 +16,15 @@ struct RecordDecoder {
         var failure: CertsError?
         let decoded: Void? = ASN1.decoded(der.bindMemory(to: UInt8.self), certs_d2i_CERTIFICATE, certs_CERTIFICATE_free)
         {
-            guard let part = $0.pointee.part else { return }
+            let part = $0.pointee.part
             do throws(CertsError) {
-                try readFields($0.pointee, part.pointee)
+                try readFields($0.pointee, part)
             } catch {
                 failure = error
             }
-            readKey(part.pointee, keeps: keepsPublicKey)
-            for index in 0..<max(0, OPENSSL_sk_num(part.pointee.extensions)) {
-                let raw = OPENSSL_sk_value(part.pointee.extensions, index).map { OpaquePointer($0) }
+            readKey(part, keeps: keepsPublicKey)
+            for index in 0..<max(0, OPENSSL_sk_num(part.extensions)) {
+                let raw = OPENSSL_sk_value(part.extensions, index).map { OpaquePointer($0) }
                 if let value = ExtensionValue(raw) { read(value) }
             }
         }
@@ -42,7 +42,7 @@ struct RecordDecoder {
     }
 
     private mutating func readFields(_ certificate: CERTS_CERTIFICATE, _ part: CERTS_SIGNED_PART) throws(CertsError) {
-        record.serial = ASN1.hexadecimal(part.serial)
+        record.serial = withUnsafePointer(to: part.serial) { ASN1.hexadecimal($0) }
         guard let subject = DistinguishedName.text(ASN1.bytes(part.subject)),
             let issuer = DistinguishedName.sharedText(ASN1.bytes(part.issuer))
         else {
@@ -56,8 +56,8 @@ struct RecordDecoder {
         record.issuer = issuer.string
         record.issuerCommonName = issuer.commonName
         record.version = (part.version.flatMap { Self.small($0) } ?? 0).clamped(to: 0...1_000) + 1
-        guard let validity = part.validity, let notBefore = ASN1Time.read(validity.pointee.notBefore),
-            let notAfter = ASN1Time.read(validity.pointee.notAfter)
+        guard let notBefore = withUnsafePointer(to: part.validity.notBefore, { ASN1Time.read($0) }),
+            let notAfter = withUnsafePointer(to: part.validity.notAfter, { ASN1Time.read($0) })
         else {
             throw CertsError(
                 .certificateMalformed, "the certificate with serial \(record.serial) has a validity that is no date",
@@ -65,7 +65,7 @@ struct RecordDecoder {
         }
         record.notBefore = Date(timeIntervalSince1970: TimeInterval(notBefore.seconds))
         record.notAfter = Date(timeIntervalSince1970: TimeInterval(notAfter.seconds))
-        if let object = certificate.algorithm?.pointee.algorithm {
+        if let object = certificate.algorithm.algorithm {
             let nid = OBJ_obj2nid(object)
             record.signatureAlgorithm = nid == NID_undef ? ASN1.dotted(object) : ASN1.longName(nid)
         }
