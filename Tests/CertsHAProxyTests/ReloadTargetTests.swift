@@ -5,7 +5,7 @@ import Testing
 
 @testable import CertsHAProxy
 
-@Suite struct ReloadTargetTests {
+@Suite(.serialized) struct ReloadTargetTests {
     let site: Site
 
     init() throws { site = try Site() }
@@ -15,8 +15,8 @@ import Testing
     }
 
     @Test func takesTheOldFileBackWhenTheValidationFails() async throws {
-        let haproxy = try RealHAProxy(in: site.directory, crt: [site.path])
-        let check = CertsCore.CommandLine(arguments: [RealHAProxy.executable, "-c", "-q", "-f", haproxy.configuration])
+        let haproxy = try await RealHAProxy.start(in: site.directory, crt: [site.path])
+        let check = CertsCore.CommandLine(arguments: [RealHAProxy.executable, "-c", "-f", haproxy.configuration])
         let target = try signal(haproxy, validate: check)
         let new = try site.bundle(2)
         let prepared = try await target.prepare(new, fallback: nil, now: Date())
@@ -33,7 +33,7 @@ import Testing
     }
 
     @Test func deploysABundleThatTheRuntimeAPICannotTake() async throws {
-        let haproxy = try RealHAProxy(in: site.directory, crt: [site.path])
+        let haproxy = try await RealHAProxy.start(in: site.directory, crt: [site.path])
         let target = try signal(haproxy)
         let large = try site.bundle(2, chainCopies: 40)
         let receipt = try await target.prepare(large, fallback: nil, now: Date()).receipt
@@ -43,7 +43,7 @@ import Testing
 
     /// A signal to a process without a master reloads nothing, and nothing says so: only the handshake does.
     @Test func noticesThatAProcessWithoutAMasterDoesNotReload() async throws {
-        let haproxy = try RealHAProxy(in: site.directory, crt: [site.path], isMaster: false)
+        let haproxy = try await RealHAProxy.start(in: site.directory, crt: [site.path], isMaster: false)
         let target = try signal(haproxy, within: .milliseconds(500))
         let new = try site.bundle(2)
         let prepared = try await target.prepare(new, fallback: nil, now: Date())
@@ -57,7 +57,7 @@ import Testing
     }
 
     @Test func removesAFileThatWasNotThereBefore() async throws {
-        let haproxy = try RealHAProxy(in: site.directory, crt: [site.directory.path("certs")])
+        let haproxy = try await RealHAProxy.start(in: site.directory, crt: [site.directory.path("certs")])
         let declaration = TargetDeclaration(
             name: try Name("t"), bundle: site.directory.path("certs/{name}.pem"),
             reload: .signal(pidFile: haproxy.pidFile, signal: .usr2),
@@ -74,7 +74,7 @@ import Testing
     }
 
     @Test func restoresWhatIsServedWhenTheFileWasChangedByHand() async throws {
-        let haproxy = try RealHAProxy(in: site.directory, crt: [site.path])
+        let haproxy = try await RealHAProxy.start(in: site.directory, crt: [site.path])
         let target = try signal(haproxy)
         try site.bundle(8).pem.data.write(to: URL(filePath: site.path))
         let new = try site.bundle(2)
@@ -84,7 +84,7 @@ import Testing
     }
 
     @Test func touchesNothingWhenTheDiskIsFull() async throws {
-        let haproxy = try RealHAProxy(in: site.directory, crt: [site.path])
+        let haproxy = try await RealHAProxy.start(in: site.directory, crt: [site.path])
         let target = try signal(haproxy)
         let new = try site.bundle(2)
         let prepared = try await target.prepare(new, fallback: nil, now: Date())
@@ -151,7 +151,7 @@ import Testing
         #expect(failure?.message.contains(says) == true, "\(failure?.message ?? "no error")")
     }
 
-    @Test(arguments: [["sleep", "60"], ["sh", "-c", "trap '' TERM; sleep 60"], ["sh", "-c", "setsid sleep 5 & exit 0"]])
+    @Test(arguments: [["sleep", "60"], ["sh", "-c", "trap '' TERM; sleep 60"]])
     func endsACommandAtItsDeadline(arguments: [String]) async {
         let clock = ContinuousClock()
         var failure: CertsError?
@@ -159,5 +159,9 @@ import Testing
         #expect(failure?.code == .targetReloadFailed)
         #expect(failure?.message.contains("did not end within") == true)
         #expect(elapsed < .seconds(4))
+    }
+
+    @Test func doesNotWaitForWhatACommandLeavesRunning() async {
+        #expect(await run(["sh", "-c", "setsid sleep 5 & exit 0"], deadline: .seconds(4)) == nil)
     }
 }

@@ -7,7 +7,7 @@ import Testing
 @testable import CertsHAProxy
 
 /// The hot swap against a HAProxy that fails at each of its commands.
-@Suite struct RuntimeTargetFaultTests {
+@Suite(.serialized) struct RuntimeTargetFaultTests {
     /// Answers every probe with what the fake holds in memory: there is no listener.
     private struct NobodyServes: Prober {
         func probe(_ endpoint: Endpoint, serverName: String?, deadline: Duration) async throws -> ServedCertificate {
@@ -21,7 +21,7 @@ import Testing
     init() throws { site = try Site() }
 
     private func target() throws -> any DeploymentTarget {
-        try site.target(.runtime(socket: socket), port: 1, reply: .milliseconds(300), prober: NobodyServes())
+        try site.target(.runtime(socket: socket), port: 1, reply: .seconds(1), prober: NobodyServes())
     }
 
     private var receipt: DeploymentReceipt {

@@ -8,14 +8,14 @@ import Testing
 @testable import CertsHAProxy
 
 /// The hot swap against the real HAProxy, with each hazard that it has.
-@Suite struct RuntimeTargetTests {
+@Suite(.serialized) struct RuntimeTargetTests {
     private func transaction(_ haproxy: RealHAProxy) throws -> String? {
         try RuntimeReply.certificateList(try haproxy.ask("show ssl cert")).openTransaction
     }
 
     @Test func keepsTheProcessWhileItSwaps() async throws {
         let site = try Site()
-        let haproxy = try RealHAProxy(in: site.directory, crt: [site.path], isMaster: false)
+        let haproxy = try await RealHAProxy.start(in: site.directory, crt: [site.path], isMaster: false)
         let target = try site.target(.runtime(socket: haproxy.socket), port: haproxy.port)
         let before = try RuntimeReply.process(try haproxy.ask("show info"))
         for revision in 2...6 {
@@ -31,7 +31,7 @@ import Testing
     @Test func refusesAForeignTransactionAndLeavesItAlone() async throws {
         let site = try Site()
         let other = try site.directory.write(try site.bundle(9, names: ["other.test"]).pem.data, to: "certs/other.pem")
-        let haproxy = try RealHAProxy(in: site.directory, crt: [site.path, other])
+        let haproxy = try await RealHAProxy.start(in: site.directory, crt: [site.path, other])
         let target = try site.target(.runtime(socket: haproxy.socket), port: haproxy.port)
         let new = try site.bundle(2)
         let receipt = try await target.prepare(new, fallback: nil, now: Date()).receipt
@@ -53,7 +53,7 @@ import Testing
 
     @Test func refusesAForeignTransactionOnItsOwnFileToo() async throws {
         let site = try Site()
-        let haproxy = try RealHAProxy(in: site.directory, crt: [site.path])
+        let haproxy = try await RealHAProxy.start(in: site.directory, crt: [site.path])
         let target = try site.target(.runtime(socket: haproxy.socket), port: haproxy.port)
         let new = try site.bundle(2)
         let receipt = try await target.prepare(new, fallback: nil, now: Date()).receipt
@@ -64,7 +64,7 @@ import Testing
 
     @Test func abortsWhatHAProxyRefusesToCommit() async throws {
         let site = try Site()
-        let haproxy = try RealHAProxy(in: site.directory, crt: [site.path])
+        let haproxy = try await RealHAProxy.start(in: site.directory, crt: [site.path])
         let target = try site.target(.runtime(socket: haproxy.socket), port: haproxy.port)
         let (new, other) = (try site.bundle(2), try site.bundle(3))
         let receipt = try await target.prepare(new, fallback: nil, now: Date()).receipt
@@ -85,7 +85,7 @@ import Testing
 
     @Test func refusesABundleThatIsTooLargeBeforeItSendsAnything() async throws {
         let site = try Site()
-        let haproxy = try RealHAProxy(in: site.directory, crt: [site.path])
+        let haproxy = try await RealHAProxy.start(in: site.directory, crt: [site.path])
         let target = try site.target(.runtime(socket: haproxy.socket), port: haproxy.port)
         let large = try site.bundle(2, chainCopies: 40)
         #expect(large.pem.count > 16_384)
@@ -100,7 +100,7 @@ import Testing
 
     @Test func swapsABundleJustBelowTheLimit() async throws {
         let site = try Site()
-        let haproxy = try RealHAProxy(in: site.directory, crt: [site.path])
+        let haproxy = try await RealHAProxy.start(in: site.directory, crt: [site.path])
         let target = try site.target(.runtime(socket: haproxy.socket), port: haproxy.port)
         let name = try StoreName(site.path)
         let copies = try #require((1...40).last { copies in (try? RuntimeCommand.set(name, site.bundle(2, chainCopies: copies).pem)) != nil })
@@ -116,7 +116,7 @@ import Testing
         let site = try Site()
         let copy = try site.bundle(7)
         try site.directory.write(copy.pem.data, to: "certs/server.pem.bak")
-        let haproxy = try RealHAProxy(in: site.directory, crt: [site.directory.path("certs")])
+        let haproxy = try await RealHAProxy.start(in: site.directory, crt: [site.directory.path("certs")])
         let target = try site.target(.runtime(socket: haproxy.socket), port: haproxy.port)
         let new = try site.bundle(2)
         let prepared = try await target.prepare(new, fallback: nil, now: Date())
@@ -136,7 +136,7 @@ import Testing
 
     @Test func refusesAFileThatIsCalledCrt() async throws {
         let site = try Site(file: "certs/server.crt")
-        let haproxy = try RealHAProxy(in: site.directory, crt: [site.path])
+        let haproxy = try await RealHAProxy.start(in: site.directory, crt: [site.path])
         let target = try site.target(.runtime(socket: haproxy.socket), port: haproxy.port)
         let new = try site.bundle(2)
         let failure = await error { _ = try await target.prepare(new, fallback: nil, now: Date()) }
@@ -146,7 +146,7 @@ import Testing
 
     @Test func findsTheFileBehindADoubledSlash() async throws {
         let site = try Site()
-        let haproxy = try RealHAProxy(
+        let haproxy = try await RealHAProxy.start(
             in: site.directory, crt: ["server.pem"], global: "crt-base \(site.directory.path("certs"))/")
         #expect(try haproxy.ask("show ssl cert").contains("certs//server.pem"))
         let target = try site.target(.runtime(socket: haproxy.socket), port: haproxy.port)
@@ -159,7 +159,7 @@ import Testing
 
     @Test func refusesAFileThatHAProxyHoldsUnderTwoNames() async throws {
         let site = try Site()
-        let haproxy = try RealHAProxy(in: site.directory, crt: [site.path, site.directory.path("certs//server.pem")])
+        let haproxy = try await RealHAProxy.start(in: site.directory, crt: [site.path, site.directory.path("certs//server.pem")])
         let target = try site.target(.runtime(socket: haproxy.socket), port: haproxy.port)
         let new = try site.bundle(2)
         #expect(await code { _ = try await target.prepare(new, fallback: nil, now: Date()) } == .targetAmbiguous)
@@ -167,7 +167,7 @@ import Testing
 
     @Test func refusesASocketWithoutAdminLevelBeforeItSendsAnything() async throws {
         let site = try Site()
-        let haproxy = try RealHAProxy(in: site.directory, crt: [site.path])
+        let haproxy = try await RealHAProxy.start(in: site.directory, crt: [site.path])
         let target = try site.target(.runtime(socket: haproxy.operatorSocket), port: haproxy.port)
         let new = try site.bundle(2)
         let failure = await error { _ = try await target.prepare(new, fallback: nil, now: Date()) }
@@ -177,7 +177,7 @@ import Testing
 
     @Test func restoresTheDiskWhenHAProxyDiesBetweenSetAndCommit() async throws {
         let site = try Site()
-        let haproxy = try RealHAProxy(in: site.directory, crt: [site.path])
+        let haproxy = try await RealHAProxy.start(in: site.directory, crt: [site.path])
         let relay = try FakeHAProxy(at: site.directory.path("relay.sock"), certificates: []) { [socket = haproxy.socket] _, command in
             if command.hasPrefix("commit") { haproxy.crash() }
             return .forward(to: socket)
@@ -201,7 +201,7 @@ import Testing
 
     @Test func restoresTheMemoryWhenTheDiskIsFull() async throws {
         let site = try Site()
-        let haproxy = try RealHAProxy(in: site.directory, crt: [site.path])
+        let haproxy = try await RealHAProxy.start(in: site.directory, crt: [site.path])
         let target = try site.target(.runtime(socket: haproxy.socket), port: haproxy.port)
         let new = try site.bundle(2)
         let prepared = try await target.prepare(new, fallback: nil, now: Date())
@@ -217,7 +217,7 @@ import Testing
 
     @Test func restoresTheDeployedBundleWhenTheFileWasChangedByHand() async throws {
         let site = try Site()
-        let haproxy = try RealHAProxy(in: site.directory, crt: [site.path])
+        let haproxy = try await RealHAProxy.start(in: site.directory, crt: [site.path])
         let target = try site.target(.runtime(socket: haproxy.socket), port: haproxy.port)
         try site.bundle(8).pem.data.write(to: URL(filePath: site.path))
         let new = try site.bundle(2)
@@ -235,7 +235,7 @@ import Testing
         let text = String(decoding: site.first.pem.data, as: UTF8.self)
         let byHand = Data(("# the key is below\n\n" + text.replacingOccurrences(of: "-----BEGIN", with: "\n-----BEGIN") + "\n\n").utf8)
         try byHand.write(to: URL(filePath: site.path))
-        let haproxy = try RealHAProxy(in: site.directory, crt: [site.path])
+        let haproxy = try await RealHAProxy.start(in: site.directory, crt: [site.path])
         let target = try site.target(.runtime(socket: haproxy.socket), port: haproxy.port)
         let new = try site.bundle(2)
         let prepared = try await target.prepare(new, fallback: nil, now: Date())
@@ -249,7 +249,7 @@ import Testing
     @Test func letsManyRotationsUseOneSocket() async throws {
         let site = try Site()
         let paths = try (1...6).map { try site.directory.write(try site.bundle($0, names: ["n\($0).test"]).pem.data, to: "certs/n\($0).pem") }
-        let haproxy = try RealHAProxy(in: site.directory, crt: [site.path] + paths)
+        let haproxy = try await RealHAProxy.start(in: site.directory, crt: [site.path] + paths)
         try await withThrowingTaskGroup(of: Void.self) { group in
             for (index, path) in paths.enumerated() {
                 let host = "n\(index + 1).test"
@@ -273,7 +273,7 @@ import Testing
 
     @Test func swapsWhileRequestsAreServed() async throws {
         let site = try Site()
-        let haproxy = try RealHAProxy(in: site.directory, crt: [site.path])
+        let haproxy = try await RealHAProxy.start(in: site.directory, crt: [site.path])
         let target = try site.target(.runtime(socket: haproxy.socket), port: haproxy.port)
         let isDone = Mutex(false)
         let load = Task {

@@ -64,9 +64,10 @@ package struct ReloadTarget: DeploymentTarget {
 
     package func verify(_ bundle: StagedBundle, receipt: DeploymentReceipt) async throws -> [EndpointObservation] {
         let chain = try CanonicalBundle.certificates(in: bundle.pem).map(\.der)
-        return try await proof.prove(
-            try declaration.requiredProbes(for: bundle.names, certificate: bundle.certificate), serves: bundle.fingerprint,
-            chain: chain, patience: .reload(declaration.verifyWithin))
+        let probes = try declaration.requiredProbes(for: bundle.names, certificate: bundle.certificate)
+        return try await askingTwice {
+            try await proof.prove(probes, serves: bundle.fingerprint, chain: chain, patience: .reload($0))
+        }
     }
 
     package func restore(_ receipt: DeploymentReceipt, previous: Secret?, certificate: Name, resuming: Bool) async throws {
@@ -86,7 +87,22 @@ package struct ReloadTarget: DeploymentTarget {
     }
 
     package func verifyRestored(_ receipt: DeploymentReceipt) async throws -> [EndpointObservation] {
-        try await proof.proveRestored(receipt.baseline, patience: .reload(declaration.verifyWithin))
+        try await askingTwice { try await proof.proveRestored(receipt.baseline, patience: .reload($0)) }
+    }
+
+    /// A signal that reaches a master while it still finishes an earlier reload is lost without a trace (seen with
+    /// HAProxy 2.6.12, within milliseconds after the new worker began to serve): where the old certificate stays, the
+    /// reload is asked for once more.
+    private func askingTwice(
+        _ prove: (_ within: Duration) async throws -> [EndpointObservation]
+    ) async throws -> [EndpointObservation] {
+        do {
+            return try await prove(declaration.verifyWithin / 3)
+        } catch let error as CertsError where error.code == .servedOther {
+            logger.notice("the reload does not show yet, asking for it again", metadata: ["reason": "\(error)"])
+            try await withUncancelledTask { try await reloader.reload() }
+            return try await prove(declaration.verifyWithin * 2 / 3)
+        }
     }
 
     package func observe(names: [AlternativeName]) async -> [EndpointObservation] {
