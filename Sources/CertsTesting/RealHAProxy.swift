@@ -68,7 +68,9 @@ package final class RealHAProxy: @unchecked Sendable {
         process.standardOutput = output
         process.standardError = output
         try process.run()
-        if !FileManager.default.fileExists(atPath: pidFile) { try Data("\(process.processIdentifier)\n".utf8).write(to: URL(filePath: pidFile)) }
+        if !FileManager.default.fileExists(atPath: pidFile) {
+            try Data("\(process.processIdentifier)\n".utf8).write(to: URL(filePath: pidFile))
+        }
         try waitUntilReady()
     }
 

@@ -10,8 +10,11 @@ import Testing
 
     init() throws { site = try Site() }
 
-    private func signal(_ haproxy: RealHAProxy, validate: CertsCore.CommandLine? = nil, within: Duration = .seconds(10)) throws -> any DeploymentTarget {
-        try site.target(.signal(pidFile: haproxy.pidFile, signal: .usr2), port: haproxy.port, validate: validate, within: within)
+    private func signal(_ haproxy: RealHAProxy, validate: CertsCore.CommandLine? = nil, within: Duration = .seconds(10))
+        throws -> any DeploymentTarget
+    {
+        try site.target(
+            .signal(pidFile: haproxy.pidFile, signal: .usr2), port: haproxy.port, validate: validate, within: within)
     }
 
     @Test func takesTheOldFileBackWhenTheValidationFails() async throws {
@@ -27,7 +30,8 @@ import Testing
         #expect(failure?.code == .targetReloadFailed)
         #expect(failure?.message.contains("exit code 1") == true)
         #expect(failure?.message.contains("nonsense") == true)
-        try await target.restore(prepared.receipt, previous: prepared.previous, certificate: new.certificate, resuming: false)
+        try await target.restore(
+            prepared.receipt, previous: prepared.previous, certificate: new.certificate, resuming: false)
         #expect(try await target.verifyRestored(prepared.receipt).map(\.served) == [site.first.fingerprint])
         #expect(site.onDisk == site.first.pem.data)
     }
@@ -51,7 +55,8 @@ import Testing
         let failure = await error { _ = try await target.verify(new, receipt: prepared.receipt) }
         #expect(failure?.code == .servedOther)
         #expect(failure?.hint?.contains("haproxy -W") == true)
-        try await target.restore(prepared.receipt, previous: prepared.previous, certificate: new.certificate, resuming: false)
+        try await target.restore(
+            prepared.receipt, previous: prepared.previous, certificate: new.certificate, resuming: false)
         #expect(site.onDisk == site.first.pem.data)
         _ = try await target.verifyRestored(prepared.receipt)
     }
@@ -89,8 +94,10 @@ import Testing
         let new = try site.bundle(2)
         let prepared = try await target.prepare(new, fallback: nil, now: Date())
         site.files.isFull = true
-        #expect(await code { try await target.apply(new, receipt: prepared.receipt, resuming: false) } == .fileUnwritable)
-        try await target.restore(prepared.receipt, previous: prepared.previous, certificate: new.certificate, resuming: false)
+        #expect(
+            await code { try await target.apply(new, receipt: prepared.receipt, resuming: false) } == .fileUnwritable)
+        try await target.restore(
+            prepared.receipt, previous: prepared.previous, certificate: new.certificate, resuming: false)
         _ = try await target.verifyRestored(prepared.receipt)
         #expect(site.onDisk == site.first.pem.data)
     }
@@ -98,7 +105,8 @@ import Testing
     // MARK: Pid files
 
     static let pidFiles: [(contents: String?, says: String)] = [
-        (nil, "there is no file"), ("", "one process id"), ("-1\n", "one process id"), ("0", "one process id"), ("1", "one process id"),
+        (nil, "there is no file"), ("", "one process id"), ("-1\n", "one process id"), ("0", "one process id"),
+        ("1", "one process id"),
         ("12 13", "one process id"), ("99999999999999999999", "one process id"), ("abc", "one process id"),
         ("2147483646", "is not running"), ("SELF", "not HAProxy"),
     ]
@@ -118,7 +126,9 @@ import Testing
     // MARK: Commands
 
     private func run(_ arguments: [String], deadline: Duration = .seconds(20)) async -> CertsError? {
-        await error { try await CommandRunner.run(.init(arguments: arguments, deadline: deadline), purpose: "the reload command") }
+        await error {
+            try await CommandRunner.run(.init(arguments: arguments, deadline: deadline), purpose: "the reload command")
+        }
     }
 
     @Test func passesArgumentsWithoutAShell() async throws {

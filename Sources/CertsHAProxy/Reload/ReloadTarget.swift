@@ -13,7 +13,8 @@ package struct ReloadTarget: DeploymentTarget {
     let logger: Logger
 
     init(
-        _ declaration: TargetDeclaration, reloader: any Reloader, files: any LiveFiles, proof: EndpointProof, limits: TargetLimits,
+        _ declaration: TargetDeclaration, reloader: any Reloader, files: any LiveFiles, proof: EndpointProof,
+        limits: TargetLimits,
         logger: Logger
     ) {
         self.declaration = declaration
@@ -24,7 +25,8 @@ package struct ReloadTarget: DeploymentTarget {
         self.logger = logger
     }
 
-    package func prepare(_ bundle: StagedBundle, fallback: StagedBundle?, now: Date) async throws -> PreparedDeployment {
+    package func prepare(_ bundle: StagedBundle, fallback: StagedBundle?, now: Date) async throws -> PreparedDeployment
+    {
         let path = declaration.bundlePath(for: bundle.certificate)
         let disk = try await files.read(path, limit: LiveBundle.sizeLimit)
         try await reloader.check()
@@ -38,7 +40,8 @@ package struct ReloadTarget: DeploymentTarget {
             findings.append(
                 Finding(
                     id: "memory-differs-from-disk", severity: .warning,
-                    message: "HAProxy serves another certificate than the one in \(path); a rollback restores the served one",
+                    message:
+                        "HAProxy serves another certificate than the one in \(path); a rollback restores the served one",
                     remedy: "find out who changes the file beside certs"))
         }
         let receipt = DeploymentReceipt(bundlePath: path, previous: previous?.receipt, baseline: baseline, takenAt: now)
@@ -51,7 +54,8 @@ package struct ReloadTarget: DeploymentTarget {
             try await locked(receipt) {
                 let live = try? await files.read(receipt.bundlePath, limit: LiveBundle.sizeLimit)
                 if live?.contents != bundle.pem {
-                    try await files.install(bundle.pem, at: receipt.bundlePath, attributes: receipt.previous?.attributes)
+                    try await files.install(
+                        bundle.pem, at: receipt.bundlePath, attributes: receipt.previous?.attributes)
                 }
                 if let validate = declaration.validate {
                     try await CommandRunner.run(validate, purpose: "the validation command")
@@ -70,7 +74,9 @@ package struct ReloadTarget: DeploymentTarget {
         }
     }
 
-    package func restore(_ receipt: DeploymentReceipt, previous: Secret?, certificate: Name, resuming: Bool) async throws {
+    package func restore(_ receipt: DeploymentReceipt, previous: Secret?, certificate: Name, resuming: Bool)
+        async throws
+    {
         try LiveBundle.check(previous, against: receipt)
         try await withUncancelledTask {
             try await locked(receipt) {
@@ -80,7 +86,8 @@ package struct ReloadTarget: DeploymentTarget {
                 do {
                     try await reloader.reload()
                 } catch {
-                    throw CertsError.wrapping(error).noting("the file \(receipt.bundlePath) is restored, HAProxy was not reloaded")
+                    throw CertsError.wrapping(error).noting(
+                        "the file \(receipt.bundlePath) is restored, HAProxy was not reloaded")
                 }
             }
         }

@@ -24,7 +24,8 @@ struct RuntimeConnection: Sendable {
         let replyLimit = replyLimit
         let bootstrap = ClientBootstrap(group: loop).connectTimeout(limit).channelInitializer { channel in
             channel.eventLoop.makeCompletedFuture {
-                try channel.pipeline.syncOperations.addHandler(Conversation(command: Self.bytes(of: command), reply: reply, limit: replyLimit))
+                try channel.pipeline.syncOperations.addHandler(
+                    Conversation(command: Self.bytes(of: command), reply: reply, limit: replyLimit))
             }
         }
         do {
@@ -70,7 +71,9 @@ struct RuntimeConnection: Sendable {
                 .configurationInvalid, "the path of the socket \(socket) is longer than 107 bytes", subject: socket,
                 hint: "give HAProxy's `stats socket` a shorter path")
         case let error as IOError: return explain(errno: error.errnoCode, error)
-        default: return CertsError(.targetUnreachable, "cannot talk to HAProxy at \(socket)", subject: socket, cause: error, retry: .later)
+        default:
+            return CertsError(
+                .targetUnreachable, "cannot talk to HAProxy at \(socket)", subject: socket, cause: error, retry: .later)
         }
     }
 
@@ -79,7 +82,8 @@ struct RuntimeConnection: Sendable {
         case ENOENT, ENOTDIR:
             CertsError(
                 .targetUnreachable, "there is no socket at \(socket)", subject: socket,
-                hint: "start HAProxy, with `stats socket \(socket) mode 660 level admin` in its `global` section", retry: .later)
+                hint: "start HAProxy, with `stats socket \(socket) mode 660 level admin` in its `global` section",
+                retry: .later)
         case ECONNREFUSED:
             CertsError(
                 .targetUnreachable, "nobody listens at the socket \(socket)", subject: socket,
@@ -92,7 +96,8 @@ struct RuntimeConnection: Sendable {
                 .targetTimeout, "HAProxy does not accept connections at \(socket): its queue is full", subject: socket,
                 hint: "look at HAProxy's load and log", retry: .later)
         default:
-            CertsError(.targetUnreachable, "cannot talk to HAProxy at \(socket)", subject: socket, cause: error, retry: .later)
+            CertsError(
+                .targetUnreachable, "cannot talk to HAProxy at \(socket)", subject: socket, cause: error, retry: .later)
         }
     }
 
