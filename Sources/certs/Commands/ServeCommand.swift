@@ -1,9 +1,12 @@
 import ArgumentParser
 import CertsCore
 import CertsEngine
+import CertsStore
 import CertsWeb
 import Foundation
+import Logging
 import ServiceLifecycle
+import UnixSignals
 
 struct ServeCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -17,7 +20,8 @@ struct ServeCommand: AsyncParsableCommand {
         let published = PublishedSnapshot()
         let publisher = SnapshotPublisher(
             context: assembly.engine.context, published: published, version: Product.version)
-        let server = WebServer(declaration: assembly.declarations.server, snapshot: published, version: Product.version, logger: assembly.logger)
+        let server = try WebServer(
+            assembly.declarations.server, snapshot: published, version: Product.version, logger: assembly.logger)
         let timer = RenewalTimer(engine: assembly.engine, publisher: publisher)
         try await ServiceGroup(
             services: [server, timer], gracefulShutdownSignals: [.sigterm, .sigint], logger: assembly.logger
