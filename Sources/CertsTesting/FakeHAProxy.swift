@@ -157,7 +157,9 @@ extension FakeHAProxy.Books {
 
     fileprivate func show(_ name: String) -> String {
         if let transaction, name == "*\(transaction.name)" { return Self.text(name, "Unused", transaction.stored) }
-        guard let stored = memory[name] else { return "Can't display the certificate: Not found or the certificate is a bundle!\n\n" }
+        guard let stored = memory[name] else {
+            return "Can't display the certificate: Not found or the certificate is a bundle!\n\n"
+        }
         return Self.text(name, "Used", stored)
     }
 
@@ -167,7 +169,8 @@ extension FakeHAProxy.Books {
 
     fileprivate mutating func set(_ name: String, _ payload: Data) -> String {
         guard memory[name] != nil else {
-            return "Can't replace a certificate which is not referenced by the configuration!\nCan't update \(name)!\n\n"
+            return
+                "Can't replace a certificate which is not referenced by the configuration!\nCan't update \(name)!\n\n"
         }
         guard let record = try? CertificateReader.firstRecord(in: payload) else {
             return "unable to load certificate from file '\(name)'.\nCan't load the payload\nCan't update \(name)!\n\n"
@@ -184,7 +187,8 @@ extension FakeHAProxy.Books {
     fileprivate mutating func commit(_ name: String) -> String {
         guard let open = transaction else { return "No ongoing transaction! !\nCan't commit \(name)!\n\n" }
         guard open.name == name else {
-            return "The ongoing transaction is about '\(open.name)' but you are trying to set '\(name)'\nCan't commit \(name)!\n\n"
+            return
+                "The ongoing transaction is about '\(open.name)' but you are trying to set '\(name)'\nCan't commit \(name)!\n\n"
         }
         memory[name] = open.stored
         transaction = nil
@@ -194,7 +198,8 @@ extension FakeHAProxy.Books {
     fileprivate mutating func abort(_ name: String) -> String {
         guard let open = transaction else { return "No ongoing transaction!\n\n" }
         guard open.name == name else {
-            return "The ongoing transaction is about '\(open.name)' but you are trying to abort a transaction for '\(name)'\n\n"
+            return
+                "The ongoing transaction is about '\(open.name)' but you are trying to abort a transaction for '\(name)'\n\n"
         }
         transaction = nil
         return "Transaction aborted for certificate '\(name)'!\n\n"

@@ -1,3 +1,4 @@
+import CertsCore
 package import Foundation
 
 /// Debian's HAProxy, started on a free loopback port with a configuration of its own, ended by its own pid.
@@ -19,15 +20,22 @@ package final class RealHAProxy: @unchecked Sendable {
 
     package static let executable = "/usr/sbin/haproxy"
 
-    /// Starts it and returns when it serves. Blocking.
+    /// Starts it and returns when it serves.
     ///
     /// - Parameters:
     ///   - crt: what stands after `crt` of the one TLS `bind`, in order: files or directories.
     ///   - isMaster: master and worker (`-W`), so that signals reload.
     ///   - global: more lines of the `global` section.
-    package init(
-        in directory: TemporaryDirectory, crt: [String], isMaster: Bool = true, global: String = "", bindOptions: String = ""
-    ) throws {
+    package static func start(
+        in directory: TemporaryDirectory, crt: [String], isMaster: Bool = true, global: String = ""
+    ) async throws -> RealHAProxy {
+        // Off the cooperative pool: waiting there would delay what other tests measure.
+        try await BlockingPool.network.run {
+            try RealHAProxy(in: directory, crt: crt, isMaster: isMaster, global: global)
+        }
+    }
+
+    private init(in directory: TemporaryDirectory, crt: [String], isMaster: Bool, global: String) throws {
         guard FileManager.default.isExecutableFile(atPath: Self.executable) else {
             throw Failed(description: "\(Self.executable) is not installed: apt-get install haproxy")
         }
@@ -47,7 +55,7 @@ package final class RealHAProxy: @unchecked Sendable {
                 timeout client 5s
                 timeout server 5s
             frontend https-in
-                bind 127.0.0.1:\(port) ssl \(crt.map { "crt \($0)" }.joined(separator: " ")) \(bindOptions)
+                bind 127.0.0.1:\(port) ssl \(crt.map { "crt \($0)" }.joined(separator: " "))
                 http-request return status 200 content-type text/plain string ok
 
             """
@@ -60,7 +68,9 @@ package final class RealHAProxy: @unchecked Sendable {
         process.standardOutput = output
         process.standardError = output
         try process.run()
-        if !FileManager.default.fileExists(atPath: pidFile) { try Data("\(process.processIdentifier)\n".utf8).write(to: URL(filePath: pidFile)) }
+        if !FileManager.default.fileExists(atPath: pidFile) {
+            try Data("\(process.processIdentifier)\n".utf8).write(to: URL(filePath: pidFile))
+        }
         try waitUntilReady()
     }
 

@@ -15,15 +15,20 @@ import Testing
         let leaf = try pki.leaf()
         let bundle = try CanonicalBundle.make(
             leaf: leaf.certificate, chain: [pki.intermediate.certificate], key: try leaf.key.pem())
-        let expected = try leaf.certificate.pem + pki.intermediate.certificate.pem + String(decoding: leaf.keyPEM, as: UTF8.self)
+        let expected =
+            try leaf.certificate.pem + pki.intermediate.certificate.pem + String(decoding: leaf.keyPEM, as: UTF8.self)
         #expect(bundle.data == Data(expected.utf8))
         #expect(CanonicalBundle.isPayload(bundle))
-        #expect(try CanonicalBundle.certificates(in: bundle).map(\.fingerprint) == [leaf.certificate, pki.intermediate.certificate].map(\.fingerprint))
+        #expect(
+            try CanonicalBundle.certificates(in: bundle).map(\.fingerprint)
+                == [leaf.certificate, pki.intermediate.certificate].map(\.fingerprint))
     }
 
     @Test func refusesTheKeyOfAnotherCertificate() async throws {
         let (leaf, other) = (try pki.leaf(), try pki.leaf())
-        #expect(await code { _ = try CanonicalBundle.make(leaf: leaf.certificate, chain: [], key: try other.key.pem()) } == .keyMismatch)
+        #expect(
+            await code { _ = try CanonicalBundle.make(leaf: leaf.certificate, chain: [], key: try other.key.pem()) }
+                == .keyMismatch)
     }
 
     @Test(arguments: ["\n\nshow version\n\n", "\r\n\r\n", "subject=/CN=x;show info\n \n", "# comment\n\n\n"])

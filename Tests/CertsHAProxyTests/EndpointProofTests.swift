@@ -24,7 +24,8 @@ private final class ScriptedProber: Prober {
         case .fails: throw CertsError(.probeFailed, "connection refused")
         case .serves(let byte, let chain):
             return ServedCertificate(
-                chainDER: chain, fingerprint: try fingerprint(byte), subject: "CN=\(byte)", notAfter: Date(timeIntervalSince1970: 0))
+                chainDER: chain, fingerprint: try fingerprint(byte), subject: "CN=\(byte)",
+                notAfter: Date(timeIntervalSince1970: 0))
         }
     }
 }
@@ -45,7 +46,8 @@ private struct InstantClock: Clock {
     private static let endpoint = Endpoint(host: "127.0.0.1", port: 443, serverName: "www.example.com")
 
     private func prove(
-        _ answers: [ScriptedProber.Answer], _ patience: EndpointProof.Patience = .swap(.seconds(2)), chain: [Data]? = nil
+        _ answers: [ScriptedProber.Answer], _ patience: EndpointProof.Patience = .swap(.seconds(2)),
+        chain: [Data]? = nil
     ) async throws -> (code: CertsError?, asked: Int) {
         let prober = ScriptedProber(answers)
         let expected = try fingerprint(1)
@@ -75,7 +77,8 @@ private struct InstantClock: Clock {
     }
 
     @Test func waitsForAReload() async throws {
-        let result = try await prove([.serves(2), .serves(2), .serves(2), .serves(2), .fails, .serves(1)], .reload(.seconds(15)))
+        let result = try await prove(
+            [.serves(2), .serves(2), .serves(2), .serves(2), .fails, .serves(1)], .reload(.seconds(15)))
         #expect(result.code == nil)
     }
 
@@ -94,7 +97,9 @@ private struct InstantClock: Clock {
     @Test func wantsTheWholeChain() async throws {
         let (leaf, intermediate) = (Data([1]), Data([2]))
         #expect(try await prove([.serves(1, chain: [leaf])], chain: [leaf, intermediate]).code?.code == .servedOther)
-        #expect(try await prove([.serves(1, chain: [intermediate, leaf])], chain: [leaf, intermediate]).code?.code == .servedOther)
+        #expect(
+            try await prove([.serves(1, chain: [intermediate, leaf])], chain: [leaf, intermediate]).code?.code
+                == .servedOther)
         #expect(try await prove([.serves(1, chain: [leaf, intermediate])], chain: [leaf, intermediate]).code == nil)
     }
 
@@ -127,7 +132,8 @@ private struct InstantClock: Clock {
     @Test func asksForAnAddressWithoutAServerName() throws {
         let address = try #require(IPAddress("192.0.2.1"))
         let declaration = TargetDeclaration(
-            name: try Name("t"), bundle: "/x.pem", reload: .runtime(socket: "/s"), endpoints: [Endpoint(host: "::1", port: 443)])
+            name: try Name("t"), bundle: "/x.pem", reload: .runtime(socket: "/s"),
+            endpoints: [Endpoint(host: "::1", port: 443)])
         #expect(declaration.probes(for: [.ip(address), .ip(address)]) == [Endpoint(host: "::1", port: 443)])
     }
 

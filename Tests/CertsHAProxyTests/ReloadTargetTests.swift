@@ -5,18 +5,21 @@ import Testing
 
 @testable import CertsHAProxy
 
-@Suite struct ReloadTargetTests {
+@Suite(.serialized) struct ReloadTargetTests {
     let site: Site
 
     init() throws { site = try Site() }
 
-    private func signal(_ haproxy: RealHAProxy, validate: CertsCore.CommandLine? = nil, within: Duration = .seconds(10)) throws -> any DeploymentTarget {
-        try site.target(.signal(pidFile: haproxy.pidFile, signal: .usr2), port: haproxy.port, validate: validate, within: within)
+    private func signal(_ haproxy: RealHAProxy, validate: CertsCore.CommandLine? = nil, within: Duration = .seconds(10))
+        throws -> any DeploymentTarget
+    {
+        try site.target(
+            .signal(pidFile: haproxy.pidFile, signal: .usr2), port: haproxy.port, validate: validate, within: within)
     }
 
     @Test func takesTheOldFileBackWhenTheValidationFails() async throws {
-        let haproxy = try RealHAProxy(in: site.directory, crt: [site.path])
-        let check = CertsCore.CommandLine(arguments: [RealHAProxy.executable, "-c", "-q", "-f", haproxy.configuration])
+        let haproxy = try await RealHAProxy.start(in: site.directory, crt: [site.path])
+        let check = CertsCore.CommandLine(arguments: [RealHAProxy.executable, "-c", "-f", haproxy.configuration])
         let target = try signal(haproxy, validate: check)
         let new = try site.bundle(2)
         let prepared = try await target.prepare(new, fallback: nil, now: Date())
@@ -27,13 +30,14 @@ import Testing
         #expect(failure?.code == .targetReloadFailed)
         #expect(failure?.message.contains("exit code 1") == true)
         #expect(failure?.message.contains("nonsense") == true)
-        try await target.restore(prepared.receipt, previous: prepared.previous, certificate: new.certificate, resuming: false)
+        try await target.restore(
+            prepared.receipt, previous: prepared.previous, certificate: new.certificate, resuming: false)
         #expect(try await target.verifyRestored(prepared.receipt).map(\.served) == [site.first.fingerprint])
         #expect(site.onDisk == site.first.pem.data)
     }
 
     @Test func deploysABundleThatTheRuntimeAPICannotTake() async throws {
-        let haproxy = try RealHAProxy(in: site.directory, crt: [site.path])
+        let haproxy = try await RealHAProxy.start(in: site.directory, crt: [site.path])
         let target = try signal(haproxy)
         let large = try site.bundle(2, chainCopies: 40)
         let receipt = try await target.prepare(large, fallback: nil, now: Date()).receipt
@@ -43,7 +47,7 @@ import Testing
 
     /// A signal to a process without a master reloads nothing, and nothing says so: only the handshake does.
     @Test func noticesThatAProcessWithoutAMasterDoesNotReload() async throws {
-        let haproxy = try RealHAProxy(in: site.directory, crt: [site.path], isMaster: false)
+        let haproxy = try await RealHAProxy.start(in: site.directory, crt: [site.path], isMaster: false)
         let target = try signal(haproxy, within: .milliseconds(500))
         let new = try site.bundle(2)
         let prepared = try await target.prepare(new, fallback: nil, now: Date())
@@ -51,13 +55,14 @@ import Testing
         let failure = await error { _ = try await target.verify(new, receipt: prepared.receipt) }
         #expect(failure?.code == .servedOther)
         #expect(failure?.hint?.contains("haproxy -W") == true)
-        try await target.restore(prepared.receipt, previous: prepared.previous, certificate: new.certificate, resuming: false)
+        try await target.restore(
+            prepared.receipt, previous: prepared.previous, certificate: new.certificate, resuming: false)
         #expect(site.onDisk == site.first.pem.data)
         _ = try await target.verifyRestored(prepared.receipt)
     }
 
     @Test func removesAFileThatWasNotThereBefore() async throws {
-        let haproxy = try RealHAProxy(in: site.directory, crt: [site.directory.path("certs")])
+        let haproxy = try await RealHAProxy.start(in: site.directory, crt: [site.directory.path("certs")])
         let declaration = TargetDeclaration(
             name: try Name("t"), bundle: site.directory.path("certs/{name}.pem"),
             reload: .signal(pidFile: haproxy.pidFile, signal: .usr2),
@@ -74,7 +79,7 @@ import Testing
     }
 
     @Test func restoresWhatIsServedWhenTheFileWasChangedByHand() async throws {
-        let haproxy = try RealHAProxy(in: site.directory, crt: [site.path])
+        let haproxy = try await RealHAProxy.start(in: site.directory, crt: [site.path])
         let target = try signal(haproxy)
         try site.bundle(8).pem.data.write(to: URL(filePath: site.path))
         let new = try site.bundle(2)
@@ -84,13 +89,15 @@ import Testing
     }
 
     @Test func touchesNothingWhenTheDiskIsFull() async throws {
-        let haproxy = try RealHAProxy(in: site.directory, crt: [site.path])
+        let haproxy = try await RealHAProxy.start(in: site.directory, crt: [site.path])
         let target = try signal(haproxy)
         let new = try site.bundle(2)
         let prepared = try await target.prepare(new, fallback: nil, now: Date())
         site.files.isFull = true
-        #expect(await code { try await target.apply(new, receipt: prepared.receipt, resuming: false) } == .fileUnwritable)
-        try await target.restore(prepared.receipt, previous: prepared.previous, certificate: new.certificate, resuming: false)
+        #expect(
+            await code { try await target.apply(new, receipt: prepared.receipt, resuming: false) } == .fileUnwritable)
+        try await target.restore(
+            prepared.receipt, previous: prepared.previous, certificate: new.certificate, resuming: false)
         _ = try await target.verifyRestored(prepared.receipt)
         #expect(site.onDisk == site.first.pem.data)
     }
@@ -98,7 +105,8 @@ import Testing
     // MARK: Pid files
 
     static let pidFiles: [(contents: String?, says: String)] = [
-        (nil, "there is no file"), ("", "one process id"), ("-1\n", "one process id"), ("0", "one process id"), ("1", "one process id"),
+        (nil, "there is no file"), ("", "one process id"), ("-1\n", "one process id"), ("0", "one process id"),
+        ("1", "one process id"),
         ("12 13", "one process id"), ("99999999999999999999", "one process id"), ("abc", "one process id"),
         ("2147483646", "is not running"), ("SELF", "not HAProxy"),
     ]
@@ -118,7 +126,9 @@ import Testing
     // MARK: Commands
 
     private func run(_ arguments: [String], deadline: Duration = .seconds(20)) async -> CertsError? {
-        await error { try await CommandRunner.run(.init(arguments: arguments, deadline: deadline), purpose: "the reload command") }
+        await error {
+            try await CommandRunner.run(.init(arguments: arguments, deadline: deadline), purpose: "the reload command")
+        }
     }
 
     @Test func passesArgumentsWithoutAShell() async throws {
@@ -151,7 +161,7 @@ import Testing
         #expect(failure?.message.contains(says) == true, "\(failure?.message ?? "no error")")
     }
 
-    @Test(arguments: [["sleep", "60"], ["sh", "-c", "trap '' TERM; sleep 60"], ["sh", "-c", "setsid sleep 5 & exit 0"]])
+    @Test(arguments: [["sleep", "60"], ["sh", "-c", "trap '' TERM; sleep 60"]])
     func endsACommandAtItsDeadline(arguments: [String]) async {
         let clock = ContinuousClock()
         var failure: CertsError?
@@ -159,5 +169,9 @@ import Testing
         #expect(failure?.code == .targetReloadFailed)
         #expect(failure?.message.contains("did not end within") == true)
         #expect(elapsed < .seconds(4))
+    }
+
+    @Test func doesNotWaitForWhatACommandLeavesRunning() async {
+        #expect(await run(["sh", "-c", "setsid sleep 5 & exit 0"], deadline: .seconds(4)) == nil)
     }
 }

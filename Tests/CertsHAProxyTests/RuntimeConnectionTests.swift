@@ -48,13 +48,17 @@ import Testing
 
     @Test(arguments: [
         (FakeHAProxy.Behaviour.hang, CertsError.Code.targetTimeout), (.hangUp, .targetUnexpectedReply),
-        (.cut(after: 5), .targetUnexpectedReply), (.flood(1 << 20), .targetUnexpectedReply), (.flood(5 << 20), .targetUnexpectedReply),
-        (.reply("220 smtp.example.com ESMTP\r\n"), .targetUnexpectedReply), (.reply("Permission denied\n\n"), .targetRefused),
+        (.cut(after: 5), .targetUnexpectedReply), (.flood(1 << 20), .targetUnexpectedReply),
+        (.flood(5 << 20), .targetUnexpectedReply),
+        (.reply("220 smtp.example.com ESMTP\r\n"), .targetUnexpectedReply),
+        (.reply("Permission denied\n\n"), .targetRefused),
     ])
     func namesEachMisbehaviour(behaviour: FakeHAProxy.Behaviour, expected: CertsError.Code) async throws {
         let fake = try FakeHAProxy(at: socket, certificates: ["/a.pem"]) { _, _ in behaviour }
         defer { fake.stop() }
-        let failure = await error { _ = try await list(deadline: expected == .targetTimeout ? .milliseconds(200) : .seconds(20)) }
+        let failure = await error {
+            _ = try await list(deadline: expected == .targetTimeout ? .milliseconds(200) : .seconds(20))
+        }
         #expect(failure?.code == expected)
         #expect(failure?.hint != nil)
     }

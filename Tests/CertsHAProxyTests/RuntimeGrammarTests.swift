@@ -24,7 +24,8 @@ import Testing
     init() throws { name = try StoreName(Self.path) }
 
     @Test(arguments: [
-        "", "/a b.pem", "/a;show info", "/a\nshow info", "/a\\ b", "/a<<b", "*/a.pem", "@1", "/a\u{0}b", "/a\tb", "/a\u{7f}", "/a\"b",
+        "", "/a b.pem", "/a;show info", "/a\nshow info", "/a\\ b", "/a<<b", "*/a.pem", "@1", "/a\u{0}b", "/a\tb",
+        "/a\u{7f}", "/a\"b",
         "/a'b", "/a#b", "/a$b",
     ])
     func refusesANameThatWouldBeMoreThanOneWord(text: String) async {
@@ -61,14 +62,19 @@ import Testing
         let list = try RuntimeReply.certificateList("# transaction\n*/b.pem\n# filename\n/a.pem\n/b.pem\n\n")
         #expect(list == .init(openTransaction: "/b.pem", names: ["/a.pem", "/b.pem"]))
         let stored = try RuntimeReply.storedCertificate(Self.detail, name: name, pending: false)
-        #expect(stored == .init(
-            status: "Used", serial: "bebe66708e956aff14866e089ef794a8760c212", sha1: "908224376054ab87f549a9c844bca1eca5dc13c0"))
+        #expect(
+            stored
+                == .init(
+                    status: "Used", serial: "bebe66708e956aff14866e089ef794a8760c212",
+                    sha1: "908224376054ab87f549a9c844bca1eca5dc13c0"))
         #expect(try RuntimeReply.storedCertificate("\n", name: name, pending: true) == nil)
         #expect(try RuntimeReply.set("Transaction created for certificate \(name)!\n\n", name: name) == .created)
-        #expect(try RuntimeReply.set("Transaction updated for certificate /x.pem!\n\n", name: name) == .updated("/x.pem"))
+        #expect(
+            try RuntimeReply.set("Transaction updated for certificate /x.pem!\n\n", name: name) == .updated("/x.pem"))
         #expect(try RuntimeReply.abort("Transaction aborted for certificate '\(name)'!\n\n", name: name) == .aborted)
         #expect(try RuntimeReply.abort("No ongoing transaction!\n\n", name: name) == .nothingOpen)
-        let foreign = "The ongoing transaction is about '/x.pem' but you are trying to abort a transaction for '\(name)'\n\n"
+        let foreign =
+            "The ongoing transaction is about '/x.pem' but you are trying to abort a transaction for '\(name)'\n\n"
         #expect(try RuntimeReply.abort(foreign, name: name) == .other("/x.pem"))
         let process = try RuntimeReply.process("Name: HAProxy\nVersion: 2.6.12-1+deb12u4\nPid: 20345\nStopping: 1\n\n")
         #expect(process == .init(version: "2.6.12-1+deb12u4", pid: 20345, isStopping: true))
@@ -84,9 +90,15 @@ import Testing
     static let samples: [(reply: String, parse: @Sendable (String, StoreName) throws -> Void)] = [
         ("# transaction\n*/b.pem\n# filename\n/a.pem\n\n", { text, _ in _ = try RuntimeReply.certificateList(text) }),
         (detail, { text, name in _ = try RuntimeReply.storedCertificate(text, name: name, pending: false) }),
-        ("Transaction created for certificate \(path)!\n\n", { text, name in _ = try RuntimeReply.set(text, name: name) }),
+        (
+            "Transaction created for certificate \(path)!\n\n",
+            { text, name in _ = try RuntimeReply.set(text, name: name) }
+        ),
         ("Committing \(path)..\nSuccess!\n\n", { text, name in _ = try RuntimeReply.commit(text, name: name) }),
-        ("Transaction aborted for certificate '\(path)'!\n\n", { text, name in _ = try RuntimeReply.abort(text, name: name) }),
+        (
+            "Transaction aborted for certificate '\(path)'!\n\n",
+            { text, name in _ = try RuntimeReply.abort(text, name: name) }
+        ),
         ("Name: HAProxy\nVersion: 2.6.12\nPid: 1\nStopping: 0\n\n", { text, _ in _ = try RuntimeReply.process(text) }),
     ]
 
@@ -108,7 +120,8 @@ import Testing
         for _ in 0..<2000 {
             var bytes = Array(reply.utf8)
             for _ in 0..<Int.random(in: 1...4, using: &generator) {
-                bytes[Int.random(in: bytes.indices, using: &generator)] = UInt8.random(in: .min ... .max, using: &generator)
+                bytes[Int.random(in: bytes.indices, using: &generator)] = UInt8.random(
+                    in: .min ... .max, using: &generator)
             }
             let found = await code { try parse(String(decoding: bytes, as: UTF8.self), name) }
             #expect(found != .internal)
@@ -117,7 +130,10 @@ import Testing
 
     @Test(arguments: [
         ("Permission denied\n\n", CertsError.Code.targetRefused),
-        ("Can't replace a certificate which is not referenced by the configuration!\nCan't update /x!\n\n", .targetNotReferenced),
+        (
+            "Can't replace a certificate which is not referenced by the configuration!\nCan't update /x!\n\n",
+            .targetNotReferenced
+        ),
         ("unable to load certificate from file '/x'.\nCan't load the payload\nCan't update /x!\n\n", .targetRefused),
         ("Can't update the certificate!\nOperations on certificates are currently locked!\n\n", .targetRefused),
         ("Transaction created for certificate /other.pem!\n\n", .targetUnexpectedReply),
@@ -145,6 +161,8 @@ import Testing
         let room = RuntimeCommand.sizeLimit - "set ssl cert \(name) <<\n\n".utf8.count
         let line = String(repeating: "x", count: room - 1) + "\n"
         #expect(try RuntimeCommand.set(name, Secret(copying: line.utf8)).size == RuntimeCommand.sizeLimit)
-        #expect(await code { _ = try RuntimeCommand.set(name, Secret(copying: ("x" + line).utf8)) } == .targetBundleTooLarge)
+        #expect(
+            await code { _ = try RuntimeCommand.set(name, Secret(copying: ("x" + line).utf8)) } == .targetBundleTooLarge
+        )
     }
 }

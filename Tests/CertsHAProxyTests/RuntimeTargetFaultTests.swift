@@ -7,7 +7,7 @@ import Testing
 @testable import CertsHAProxy
 
 /// The hot swap against a HAProxy that fails at each of its commands.
-@Suite struct RuntimeTargetFaultTests {
+@Suite(.serialized) struct RuntimeTargetFaultTests {
     /// Answers every probe with what the fake holds in memory: there is no listener.
     private struct NobodyServes: Prober {
         func probe(_ endpoint: Endpoint, serverName: String?, deadline: Duration) async throws -> ServedCertificate {
@@ -21,12 +21,13 @@ import Testing
     init() throws { site = try Site() }
 
     private func target() throws -> any DeploymentTarget {
-        try site.target(.runtime(socket: socket), port: 1, reply: .milliseconds(300), prober: NobodyServes())
+        try site.target(.runtime(socket: socket), port: 1, reply: .seconds(1), prober: NobodyServes())
     }
 
     private var receipt: DeploymentReceipt {
         DeploymentReceipt(
-            bundlePath: site.path, previous: LiveBundle(site.first.pem, attributes: nil).receipt, storeNames: [site.path],
+            bundlePath: site.path, previous: LiveBundle(site.first.pem, attributes: nil).receipt,
+            storeNames: [site.path],
             baseline: [], takenAt: Date())
     }
 
@@ -38,7 +39,9 @@ import Testing
 
     @Test(arguments: 0..<steps, faults.indices)
     func leavesNoTransactionAndNoMixAfterAFault(step: Int, fault: Int) async throws {
-        let fake = try FakeHAProxy(at: socket, certificates: [site.path]) { index, _ in index == step ? Self.faults[fault] : .normal }
+        let fake = try FakeHAProxy(at: socket, certificates: [site.path]) { index, _ in
+            index == step ? Self.faults[fault] : .normal
+        }
         defer { fake.stop() }
         let new = try site.bundle(2)
         let failure = await error { try await target().apply(new, receipt: receipt, resuming: false) }
@@ -76,11 +79,13 @@ import Testing
 
     @Test func neverCommitsIntoAnotherFile() async throws {
         let fake = try FakeHAProxy(at: socket, certificates: [site.path]) { _, command in
-            command.hasPrefix("set ssl cert") ? .reply("Transaction created for certificate /etc/other.pem!\n\n") : .normal
+            command.hasPrefix("set ssl cert")
+                ? .reply("Transaction created for certificate /etc/other.pem!\n\n") : .normal
         }
         defer { fake.stop() }
         let new = try site.bundle(2)
-        #expect(await code { try await target().apply(new, receipt: receipt, resuming: false) } == .targetUnexpectedReply)
+        #expect(
+            await code { try await target().apply(new, receipt: receipt, resuming: false) } == .targetUnexpectedReply)
         #expect(!fake.state.commands.contains { $0.hasPrefix("commit") })
     }
 
@@ -92,7 +97,8 @@ import Testing
         }
         defer { fake.stop() }
         let new = try site.bundle(2)
-        #expect(await code { try await target().apply(new, receipt: receipt, resuming: false) } == .targetUnexpectedReply)
+        #expect(
+            await code { try await target().apply(new, receipt: receipt, resuming: false) } == .targetUnexpectedReply)
         #expect(!fake.state.commands.contains { $0.hasPrefix("commit") })
         #expect(site.onDisk == site.first.pem.data)
     }
@@ -101,7 +107,11 @@ import Testing
     func distrustsAProcessThatIsReplaced(info: String) async throws {
         let seen = Mutex(0)
         let fake = try FakeHAProxy(at: socket, certificates: [site.path]) { _, command in
-            guard command == "show info", seen.withLock({ count in count += 1; return count }) > 1 else { return .normal }
+            guard command == "show info",
+                seen.withLock({ count in
+                    count += 1; return count
+                }) > 1
+            else { return .normal }
             return .reply("Version: 2.6.12\n\(info)\n\n")
         }
         defer { fake.stop() }
@@ -131,8 +141,13 @@ import Testing
         defer { fake.stop() }
         let other = try site.bundle(3)
         let certificate = other.certificate
-        #expect(await code { try await target().restore(receipt, previous: other.pem, certificate: certificate, resuming: false) } == .stateCorrupt)
-        #expect(await code { try await target().restore(receipt, previous: nil, certificate: certificate, resuming: true) } == .stateCorrupt)
+        #expect(
+            await code {
+                try await target().restore(receipt, previous: other.pem, certificate: certificate, resuming: false)
+            } == .stateCorrupt)
+        #expect(
+            await code { try await target().restore(receipt, previous: nil, certificate: certificate, resuming: true) }
+                == .stateCorrupt)
         #expect(fake.state.commands.isEmpty)
         #expect(site.onDisk == site.first.pem.data)
     }

@@ -23,7 +23,9 @@ final class ScratchFiles: LiveFiles {
     }
 
     func install(_ contents: Secret, at path: String, attributes: FileAttributes?) async throws {
-        guard !isFull else { throw CertsError(.fileUnwritable, "cannot write \(path): No space left on device", retry: .later) }
+        guard !isFull else {
+            throw CertsError(.fileUnwritable, "cannot write \(path): No space left on device", retry: .later)
+        }
         let directory = path[..<(path.lastIndex(of: "/") ?? path.startIndex)]
         let temporary = "\(directory)/.\(path.split(separator: "/").last ?? "file").tmp"
         try contents.withBytes { Data($0) }.write(to: URL(filePath: temporary))

@@ -52,7 +52,8 @@ final class Site: Sendable {
     ) throws -> any DeploymentTarget {
         let declaration = TargetDeclaration(
             name: try Name("loadbalancer"), bundle: path, reload: reload,
-            endpoints: [Endpoint(host: "127.0.0.1", port: port, serverName: serverName)], verifyWithin: within, validate: validate)
+            endpoints: [Endpoint(host: "127.0.0.1", port: port, serverName: serverName)], verifyWithin: within,
+            validate: validate)
         return TargetFactory.make(
             declaration, files: files, proof: EndpointProof(prober: prober, pause: .milliseconds(20)),
             limits: TargetLimits(reply: reply, lock: .seconds(5), connect: .milliseconds(500)),

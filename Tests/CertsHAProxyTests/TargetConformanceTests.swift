@@ -6,7 +6,7 @@ import Testing
 @testable import CertsHAProxy
 
 /// What every target must do, whatever its reload method, with the real HAProxy.
-@Suite struct TargetConformanceTests {
+@Suite(.serialized) struct TargetConformanceTests {
     enum Method: String, CaseIterable, Sendable {
         case runtime, signalUSR2, signalHUP, command
     }
@@ -14,9 +14,9 @@ import Testing
     let site: Site
     let haproxy: RealHAProxy
 
-    init() throws {
+    init() async throws {
         site = try Site()
-        haproxy = try RealHAProxy(in: site.directory, crt: [site.path])
+        haproxy = try await RealHAProxy.start(in: site.directory, crt: [site.path])
     }
 
     private func target(_ method: Method) throws -> any DeploymentTarget {

@@ -61,9 +61,10 @@ import Testing
     ]
 
     /// After the first rotation one command goes wrong once; the certificate that is served is then the old one, on disk
-    /// too, nothing is left open, and the next rotation works.
+    /// too (unless HAProxy did what it was told, and only said so badly), nothing is left open, and the next rotation
+    /// works.
     @Test(arguments: refusals)
-    func `an error at any command leaves the old certificate`(_ refusal: Refusal) async throws {
+    func `an error at any command leaves one certificate everywhere`(_ refusal: Refusal) async throws {
         let scene = try await RotationScene.make(.init(reload: "{ method: runtime, socket: DIR/between.sock }"))
         let isArmed = Mutex(false)
         let real = scene.balancer.socket
@@ -85,14 +86,20 @@ import Testing
         let before = try await scene.served()
         isArmed.withLock { $0 = true }
         let run = try await scene.certs("rotate", "messenger")
-        #expect([1, 5, 6].contains(run.status), "\(run.all)")
         #expect(!isArmed.withLock { $0 }, "the command was never sent")
         let status = try await scene.expectOneTruth("\(run.all)")
-        #expect(status.sha256 == before, "\(run.all)")
-        let failure = try #require(try await scene.history().first?.failure)
-        #expect(!failure.message.isEmpty)
+        if refusal.isDone, refusal.command == "commit" {
+            // HAProxy has committed, and only its answer was lost: that is found out, not guessed.
+            #expect(run.status == 0, "\(run.all)")
+            #expect(status.sha256 != before)
+        } else {
+            #expect([1, 5, 6].contains(run.status), "\(run.all)")
+            #expect(status.sha256 == before, "\(run.all)")
+            #expect(try #require(try await scene.history().first?.failure).message.isEmpty == false)
+        }
+        let served = try await scene.served()
         try await scene.certs("rotate", "messenger", exits: 0)
-        #expect(try await scene.expectOneTruth().sha256 != before)
+        #expect(try await scene.expectOneTruth().sha256 != served)
     }
 
     @Test func `a transaction of somebody else is refused and left alone`() async throws {

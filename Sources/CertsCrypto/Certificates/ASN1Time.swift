@@ -57,7 +57,8 @@ enum ASN1Time {
         guard isValid, (1...12).contains(fields.1), fields.2 >= 1, fields.2 <= length(ofMonth: fields.1, fields.0),
             fields.3 < 24, fields.4 < 60, fields.5 < 60
         else { return nil }
-        return days(year: fields.0, month: fields.1, day: fields.2) * 86_400 + fields.3 * 3600 + fields.4 * 60 + fields.5
+        return days(year: fields.0, month: fields.1, day: fields.2) * 86_400 + fields.3 * 3600 + fields.4 * 60
+            + fields.5
     }
 
     private static func length(ofMonth month: Int64, _ year: Int64) -> Int64 {

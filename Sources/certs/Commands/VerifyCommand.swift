@@ -26,6 +26,9 @@ struct VerifyCommand: AsyncParsableCommand {
     @Option(help: "How many intermediates there may be at most.")
     var maxDepth: Int?
 
+    /// How many certificates a file of roots or intermediates may hold: the store of a system has hundreds.
+    private static let poolLimit = 10_000
+
     enum Purpose: String, ExpressibleByArgument, CaseIterable { case server, client }
 
     struct Document: Encodable {
@@ -41,9 +44,13 @@ struct VerifyCommand: AsyncParsableCommand {
         if output.output == .table {
             Terminal.print(verdict.valid ? "valid" : "not valid")
             for finding in verdict.findings {
-                Terminal.print("  \(finding.severity.rawValue): \(TerminalText.sanitized(finding.message)) [\(finding.id)]\n    → \(finding.remedy)")
+                Terminal.print(
+                    "  \(finding.severity.rawValue): \(TerminalText.sanitized(finding.message)) [\(finding.id)]\n    → \(finding.remedy)"
+                )
             }
-            for (depth, entry) in chain.enumerated() { Terminal.print("  \(depth): \(TerminalText.sanitized(entry.subject))") }
+            for (depth, entry) in chain.enumerated() {
+                Terminal.print("  \(depth): \(TerminalText.sanitized(entry.subject))")
+            }
         } else {
             try Listing(
                 document: Document(valid: verdict.valid, findings: verdict.findings, chain: chain), items: chain,
@@ -57,14 +64,15 @@ struct VerifyCommand: AsyncParsableCommand {
     private func judge() -> ChainVerdict {
         do {
             let candidates = try InputFile.certificates(leaf)
-            let anchors = try InputFile.certificates(roots)
+            let anchors = try InputFile.certificates(roots, limit: Self.poolLimit)
             let intermediates = try untrusted.map { try Self.lenient($0) } ?? []
             let lists = try crls.map { [try InputFile.read($0)] } ?? []
             guard let certificate = candidates.first else {
                 throw CertsError(.certificateMissing, "\(leaf) holds no certificate")
             }
             let verifier = ChainVerifier(
-                roots: anchors, untrusted: intermediates, host: hostname, purpose: purpose == .server ? .server : .client,
+                roots: anchors, untrusted: intermediates, host: hostname,
+                purpose: purpose == .server ? .server : .client,
                 time: try at.map { text in try Time.parse(text) } ?? Date(), crls: lists, maxDepth: maxDepth)
             return verifier.verify(certificate)
         } catch {
@@ -77,6 +85,10 @@ struct VerifyCommand: AsyncParsableCommand {
     private static func lenient(_ path: String) throws -> [Certificate] {
         let bytes = try InputFile.read(path, allowsEmpty: true)
         let isBlank = bytes.allSatisfy { $0 == 0x20 || (0x09...0x0d).contains($0) }
-        return isBlank ? [] : try InputFile.naming(path) { () throws(CertsError) in try CertificateReader.certificates(in: bytes) }
+        return isBlank
+            ? []
+            : try InputFile.naming(path) { () throws(CertsError) in
+                try CertificateReader.certificates(in: bytes, limit: poolLimit)
+            }
     }
 }

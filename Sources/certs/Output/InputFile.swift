@@ -21,16 +21,23 @@ enum InputFile {
             throw CertsError(.fileUnreadable, "\(path) is not a regular file", hint: "name a file")
         }
         guard let handle = FileHandle(forReadingAtPath: path) else {
-            throw CertsError(.fileUnreadable, "\(path): \(String(cString: strerror(errno)))", hint: "check its permissions")
+            throw CertsError(
+                .fileUnreadable, "\(path): \(String(cString: strerror(errno)))", hint: "check its permissions")
         }
         defer { try? handle.close() }
         return try read(handle, path, allowsEmpty)
     }
 
     /// The certificates in a file, PEM or DER; every error names the file.
-    static func certificates(_ path: String) throws(CertsError) -> [Certificate] {
+    ///
+    /// - Parameter limit: how many there may be.
+    static func certificates(
+        _ path: String, limit: Int = CertificateReader.blockLimit
+    ) throws(CertsError) -> [Certificate] {
         let bytes = try read(path)
-        return try naming(path) { () throws(CertsError) in try CertificateReader.certificates(in: bytes) }
+        return try naming(path) { () throws(CertsError) in
+            try CertificateReader.certificates(in: bytes, limit: limit)
+        }
     }
 
     /// Runs `body`; an error that names nothing is about the file at `path`.
@@ -55,7 +62,9 @@ enum InputFile {
             throw CertsError(.fileUnreadable, "\(name) cannot be read", hint: "check its permissions", cause: error)
         }
         guard contents.count <= largest else {
-            throw CertsError(.fileTooLarge, "\(name) is larger than \(largest >> 20) MiB", hint: "name a file that holds certificates only")
+            throw CertsError(
+                .fileTooLarge, "\(name) is larger than \(largest >> 20) MiB",
+                hint: "name a file that holds certificates only")
         }
         guard allowsEmpty || !contents.isEmpty else {
             throw CertsError(.certificateMalformed, "\(name) is empty", hint: "name a file that holds a certificate")
