@@ -1,4 +1,5 @@
 import CertsCore
+import CertsCrypto
 import CertsHTTP
 import CertsTesting
 import Foundation
@@ -22,23 +23,28 @@ import Testing
 
         /// `nil`: nobody listens yet.
         func get(_ path: String) async -> HTTPResponse? {
-            try? await HTTPClient().send(HTTPRequest(.get, "http://127.0.0.1:\(port)\(path)", limits: .init(deadline: .seconds(5))))
+            try? await HTTPClient().send(
+                HTTPRequest(.get, "http://127.0.0.1:\(port)\(path)", limits: .init(deadline: .seconds(5))))
         }
 
-        func text(_ path: String) async -> String { await get(path).map { String(decoding: $0.body, as: UTF8.self) } ?? "" }
+        func text(_ path: String) async -> String {
+            await get(path).map { String(decoding: $0.body, as: UTF8.self) } ?? ""
+        }
 
         var output: String { (try? String(contentsOfFile: log, encoding: .utf8)) ?? "" }
 
         /// Asks it to end, as systemd does; the exit code and how long it took.
-        func end() async throws -> (status: Int32?, seconds: Double) {
+        func end(within limit: Double = 15) async throws -> (status: Int32?, seconds: Double) {
             let (begin, child) = (Date(), pid)
             kill(child, SIGTERM)
-            let status = try await blocking.run { Program.wait(for: child, seconds: 15) }
+            let status = try await blocking.run { Program.wait(for: child, seconds: limit) }
             return (status, Date().timeIntervalSince(begin))
         }
     }
 
-    private func scene(_ change: (inout RotationScene.Setting) -> Void = { _ in }) async throws -> (RotationScene, port: Int) {
+    private func scene(_ change: (inout RotationScene.Setting) -> Void = { _ in }) async throws -> (
+        RotationScene, port: Int
+    ) {
         let port = try Loopback.freePort()
         var setting = RotationScene.Setting(more: "server: { listen: \"127.0.0.1:\(port)\" }")
         change(&setting)
@@ -69,7 +75,9 @@ import Testing
 
         // The next run is on disk: a restart is ready, and does nothing that was done.
         let again = try Service(scene, port: port)
-        #expect(try await eventually { await again.get("/readyz")?.status == 200 }, "not ready after a restart: \(again.output)")
+        #expect(
+            try await eventually { await again.get("/readyz")?.status == 200 },
+            "not ready after a restart: \(again.output)")
         #expect(try await scene.status().revision == 1)
         #expect(try await scene.served() == served)
         #expect(try await scene.history().count == 1)
@@ -99,12 +107,17 @@ import Testing
         #expect(try await eventually { await service.get("/readyz")?.status == 200 })
         try await scene.certs("rotate", "messenger", exits: 0)
         let served = try await scene.served()
-        #expect(try await eventually(within: 40) { await service.text("/metrics").contains("fingerprint_sha256=\"\(served)\"") })
+        #expect(
+            try await eventually(within: 40) {
+                await service.text("/metrics").contains("fingerprint_sha256=\"\(served)\"")
+            })
         #expect(await service.text("/metrics").contains("certs_renewal_attempts_total{cert=\"messenger\"} 2"))
         _ = try await service.end()
     }
 
-    @Test func `is alive, but not ready, until its planner has run, and ends at once all the same`() async throws {
+    @Test func `is alive, but not ready, until its planner has run, and brings a rotation to its end before its own`()
+        async throws
+    {
         // An endpoint that accepts and says nothing keeps the planner waiting for the deadline of its handshake.
         let silent = try Loopback.listen(backlog: 16)
         defer { close(silent) }
@@ -117,9 +130,13 @@ import Testing
         #expect(ready.map { String(decoding: $0.body, as: UTF8.self).contains("planner") } == true)
         let metrics = await service.get("/metrics")
         #expect(metrics?.status == 200)
-        let ended = try await service.end()
+        #expect(try await eventually { service.output.contains("looking at loadbalancer") }, "\(service.output)")
+        // Each wait of the rotation has a deadline, and its way back is not cut short.
+        let ended = try await service.end(within: 60)
         #expect(ended.status == 0, "\(service.output)")
-        #expect(ended.seconds < 5, "\(service.output)")
+        #expect(try await scene.history().map(\.outcome) == ["rolled-back"])
+        #expect(try await scene.served() == scene.first.certificate.record.sha256)
+        #expect(try scene.onDisk().record.sha256 == scene.first.certificate.record.sha256)
     }
 
     @Test func `goes on after a HAProxy that was away, and after its own kill -9`() async throws {
@@ -127,14 +144,22 @@ import Testing
         let balancer = scene.balancer
         try await blocking.run { balancer.stop() }
         let service = try Service(scene, port: port)
-        #expect(try await eventually { await service.text("/metrics").contains("certs_deploy_failures_total{cert=\"messenger\"} 1") }, "\(service.output)")
+        #expect(
+            try await eventually {
+                await service.text("/metrics").contains("certs_deploy_failures_total{cert=\"messenger\"} 1")
+            }, "\(service.output)")
         kill(service.pid, SIGKILL)
         #expect(try await blocking.run { Program.wait(for: service.pid, seconds: 5) } == 128 + SIGKILL)
         try await balancer.start()
         // By hand, past the rest after a failure: the certificate that was issued is deployed.
         try await scene.certs("deploy", "messenger", exits: 0)
         let again = try Service(scene, port: port)
-        #expect(try await eventually { await again.text("/metrics").contains("ssl_cert_served_match{instance=\"\(RotationScene.name):\(scene.balancer.port)\",cert=\"messenger\"} 1") })
+        #expect(
+            try await eventually {
+                await again.text("/metrics").contains(
+                    "ssl_cert_served_match{instance=\"\(RotationScene.name):\(scene.balancer.port)\",cert=\"messenger\"} 1"
+                )
+            })
         #expect(try await scene.expectOneTruth().revision == 1)
         _ = try await again.end()
     }

@@ -63,7 +63,7 @@ package final class Database: Sendable {
             if try queue.read({ try migrator.hasCompletedMigrations($0) }) { return }
             do {
                 return try migrator.migrate(queue)
-            } catch where attempt < migrationAttempts {
+            } catch  where attempt < migrationAttempts {
                 usleep(20_000)
             }
         }
@@ -104,7 +104,11 @@ package final class Database: Sendable {
 
     private static func check(_ database: GRDB.Database, migrator: DatabaseMigrator, path: String) throws {
         let applicationID = try Int32.fetchOne(database, sql: "PRAGMA application_id") ?? 0
-        let tables = try Int.fetchOne(database, sql: "SELECT count(*) FROM sqlite_master") ?? 0
+        // GRDB makes its own table first, by itself: a process that died or works right after that left a new database.
+        let tables =
+            try Int.fetchOne(
+                database,
+                sql: "SELECT count(*) FROM sqlite_master WHERE tbl_name <> 'grdb_migrations'") ?? 0
         guard applicationID == Schema.applicationID || (applicationID == 0 && tables == 0) else {
             throw DatabaseFailure.corrupt(path, "it is another program's database")
         }
