@@ -35,19 +35,23 @@ package final class RenewalTimer: Service {
 
     package func run() async throws {
         await publisher.publish()
-        await recover()
+        // After a restart the planner may have nothing to do for an hour: what it did before makes the process ready.
+        if await recover(), await !isTickDue() { await publisher.markTicked() }
         for await _ in AsyncTimerSequence(interval: pollInterval, clock: .continuous).cancelOnGracefulShutdown() {
             if await isTickDue() { await tick() }
             await publisher.publishIfStale()
         }
     }
 
-    private func recover() async {
+    /// - Returns: whether nothing is left open.
+    private func recover() async -> Bool {
         do {
             try await engine.recover()
+            return true
         } catch {
             // Recovery is tried again with each tick; the planner does not run before it succeeded.
             context.logger.error("recovery failed: \(CertsError.wrapping(error))")
+            return false
         }
     }
 

@@ -54,8 +54,8 @@ struct ImportCommand: AsyncParsableCommand {
                 .issuerPending, "'\(name)' does not wait for a certificate", subject: name,
                 hint: "begin with `certs csr \(name)`, and have the request signed that it prints")
         }
-        var certificates = try CertificateReader.certificates(in: InputFile.read(certificate))
-        if let chain { certificates += try CertificateReader.certificates(in: InputFile.read(chain)) }
+        var certificates = try InputFile.certificates(certificate)
+        if let chain { certificates += try InputFile.certificates(chain) }
         try await issuer.accept(certificates, for: declaration, now: Date())
         let results = await assembly.engine.rotate([declaration.name])
         try RotationResults(results).print(output.output)
