@@ -46,6 +46,18 @@ package struct EngineContext: Sendable {
 
     package var now: Date { clock().wall }
 
+    /// What becomes due before the timer runs again is due now.
+    var planner: Planner { Planner(timerInterval: declarations.schedule.timerInterval) }
+
+    /// Stores the planner's verdict with the state: the inventory finds what is due by this date.
+    func refreshDueDate(of state: inout CertificateState, _ declaration: CertificateDeclaration?) {
+        guard let declaration else { return }
+        let item = planner.item(for: declaration, state: state, at: now)
+        // "Due since now" stays the time at which that was first found.
+        if item.reason == state.dueReason, let known = state.dueAt, known <= now, item.dueAt <= now { return }
+        (state.dueAt, state.dueReason) = (item.dueAt, item.reason)
+    }
+
     func declaration(of certificate: Name) throws -> CertificateDeclaration {
         guard let found = declarations.certificates.first(where: { $0.name == certificate }) else {
             throw CertsError(

@@ -12,14 +12,17 @@ package struct RotationEngine: Sendable {
         self.context = context
     }
 
-    private var planner: Planner { Planner(timerInterval: context.declarations.schedule.timerInterval) }
-
     // MARK: Plan
 
     /// What is or becomes due, for all declared certificates or for some.
     package func plan(at date: Date, only names: Set<Name>? = nil) async throws -> [PlanItem] {
-        let states = Dictionary(uniqueKeysWithValues: try await context.inventory.states().map { ($0.name, $0) })
-        return planner.plan(
+        var states: [Name: CertificateState] = [:]
+        if let names, names.count < 100 {
+            for name in names { states[name] = try await context.inventory.state(of: name) }
+        } else {
+            for state in try await context.inventory.states() { states[state.name] = state }
+        }
+        return context.planner.plan(
             context.declarations.certificates.filter { names?.contains($0.name) ?? true }.map { ($0, states[$0.name]) },
             at: date)
     }
@@ -36,10 +39,24 @@ package struct RotationEngine: Sendable {
         case failed(Name, CertsError)
     }
 
+    /// Which certificates a run of the planner looks at.
+    package enum Scope: Sendable {
+        /// Every declared one.
+        case all
+        /// Those that the inventory's index of due dates names: the run then takes time in their number, not in the size
+        /// of the inventory. Needs ``reconcile()`` once for each set of declarations.
+        case indexed
+    }
+
     /// Rotates what is due and not in its backoff. Refuses while the clock cannot be trusted.
-    package func rotateDue() async throws -> [Result] {
+    package func rotateDue(_ scope: Scope = .all) async throws -> [Result] {
         try await confirmClock()
-        let items = try await plan(at: context.now)
+        let now = context.now
+        var names: Set<Name>?
+        if scope == .indexed {
+            names = Set(try await context.inventory.due(by: now.addingTimeInterval(context.planner.lookAhead)))
+        }
+        let items = try await plan(at: now, only: names)
         return await forEach(items) { item in
             guard item.due, item.blockedUntil == nil else { return .skipped(item) }
             return await self.rotate(item.certificate, unlessDone: item)
@@ -115,7 +132,25 @@ package struct RotationEngine: Sendable {
         }
     }
 
-    // MARK: Recovery
+    // MARK: Start
+
+    /// Brings the inventory in line with the declarations: every declared certificate has a state with its due date,
+    /// and what is no longer declared is never due. Its state stays: declared again, it goes on as it was.
+    package func reconcile() async throws {
+        var known = Dictionary(uniqueKeysWithValues: try await context.inventory.states().map { ($0.name, $0) })
+        var changed: [CertificateState] = []
+        for declaration in context.declarations.certificates {
+            let before = known.removeValue(forKey: declaration.name)
+            var state = before ?? CertificateState(name: declaration.name)
+            context.refreshDueDate(of: &state, declaration)
+            if state != before { changed.append(state) }
+        }
+        for var state in known.values where state.dueAt != nil {
+            (state.dueAt, state.dueReason) = (nil, nil)
+            changed.append(state)
+        }
+        try await context.inventory.save(changed)
+    }
 
     /// Resolves what earlier processes left open. To be called before any new plan.
     ///
@@ -188,6 +223,7 @@ package struct RotationEngine: Sendable {
                 seen.append(TargetObservation(target: name, state: matches ? .verified : before, endpoints: endpoints))
             }
             state.targets = seen
+            context.refreshDueDate(of: &state, declaration)
             try await context.inventory.save(state)
             return nil
         } catch {
