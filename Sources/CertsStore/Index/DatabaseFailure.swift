@@ -23,8 +23,8 @@ enum DatabaseFailure {
                 .stateBusy, "the database \(path) is locked by another process", subject: path,
                 hint: "`fuser \(path)` names it; try again when it is done", cause: Text(reason), retry: .later,
                 fileID: fileID, line: line)
-        // The index of the write-ahead log could not be made larger: SQLite says no more, and the cause is a full disk.
-        case .SQLITE_IOERR where failure.extendedResultCode == .SQLITE_IOERR_SHMSIZE: fallthrough
+        // When the index of the write-ahead log cannot grow on a full disk, SQLite speaks of an input/output error.
+        case .SQLITE_IOERR where isFull(path): fallthrough
         case .SQLITE_FULL:
             return unwritable(path, "no space is left on the device", "free space (`df \(path)`) and try again", reason)
         case .SQLITE_READONLY:
@@ -54,6 +54,13 @@ enum DatabaseFailure {
         CertsError(
             .fileUnwritable, "cannot write the database \(path): \(why)", subject: path, hint: hint,
             cause: Text(reason), retry: .later)
+    }
+
+    /// Whether the file system has less than a page of SQLite's log index left, or no inode.
+    private static func isFull(_ path: String) -> Bool {
+        var status = statvfs()
+        guard statvfs((path as NSString).deletingLastPathComponent, &status) == 0 else { return false }
+        return status.f_bavail < 32768 / max(1, status.f_frsize) || (status.f_files > 0 && status.f_favail == 0)
     }
 
     /// A cause that is only text.
