@@ -24,6 +24,12 @@ struct CertificateRules {
     /// Seconds since 1970; a validity counts whole seconds.
     let time: Int64
 
+    /// Findings about the form of a certificate, see ``ChainVerifier/ignoresForm``.
+    static let formal: Set<String> = [
+        "authority-key-id", "common-name", "extended-key-usage", "extension-criticality", "serial", "subject-key-id",
+        "validity-form",
+    ]
+
     private var extensions: PathCertificate.Extensions { certificate.extensions }
     private var who: String {
         switch role {
@@ -68,7 +74,7 @@ struct CertificateRules {
             ]
         }
         if role != .anchor, !notBefore.isStrict || !notAfter.isStrict {
-            return [.error("validity-malformed", "\(who) writes its validity in another form than RFC 5280 §4.1.2.5 demands", reissue)]
+            return [.error("validity-form", "\(who) writes its validity in another form than RFC 5280 §4.1.2.5 demands", reissue)]
         }
         return []
     }
@@ -137,7 +143,8 @@ struct CertificateRules {
             } else if authority.hasIssuer != authority.hasSerial {
                 result.append(.error("authority-key-id", "\(who) has an authority key identifier with only one of issuer and serial", remedy))
             }
-        } else if !certificate.isSelfIssued || role == .intermediate {
+        } else if role == .intermediate || !(certificate.isSelfIssued || (role == .anchor && certificate.isSigned(by: certificate))) {
+            // RFC 5280 §4.2.1.1 lets only self-signed certificates leave it out.
             result.append(.error("authority-key-id", "\(who) has no authority key identifier", remedy))
         }
         if role != .leaf, extensions.subjectKeyID == nil {
@@ -223,10 +230,11 @@ struct CertificateRules {
             let must = certificate.subject.isEmpty ? "must be critical, because the subject is empty" : "must not be critical"
             result.append(.error("extension-criticality", "in \(who), subjectAltName \(must)", reissue))
         }
-        for name in names {
+        for name in names where result.count < 8 {
             if let problem = name.syntaxProblem {
                 result.append(.error("name-malformed", "\(who) has the name '\(name.text)': \(problem)", "have it issued without that name"))
-                if result.count > 8 { break }
+            } else if let suffix = PublicSuffix.covered(by: name, among: names) {
+                result.append(.error("name-malformed", "\(who) has the name '\(name.text)', which covers the public suffix '\(suffix)'", "have it issued without that name"))
             }
         }
         if purpose == .server, let common = CommonNameRule.stray(in: certificate.subject, names: names) {

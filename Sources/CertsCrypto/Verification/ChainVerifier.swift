@@ -18,6 +18,9 @@ package struct ChainVerifier: Sendable {
     package var crls: [Data]
     /// How many intermediates may stand between the leaf and the anchor, self-issued ones not counted.
     package var maxDepth: Int?
+    /// Whether formal faults, which make no chain less safe, are faults here: a missing key identifier, an unusual
+    /// criticality, a serial number that is too long. Private authorities have such faults.
+    var ignoresForm = false
 
     package init(
         roots: [Certificate], untrusted: [Certificate] = [], host: String? = nil, purpose: Purpose = .server,
@@ -40,6 +43,7 @@ package struct ChainVerifier: Sendable {
         let seconds = Int64(exactly: time.timeIntervalSince1970.rounded(.down)) ?? .max
         let subject = PathCertificate(leaf)
         var findings = CertificateRules(certificate: subject, role: .leaf, purpose: purpose, time: seconds).findings()
+        if ignoresForm { findings.removeAll { CertificateRules.formal.contains($0.id) } }
         if let host { findings += HostRule.findings(host: host, certificate: subject) }
         let revocation = Revocation(crls, time: seconds)
         findings += revocation.findings

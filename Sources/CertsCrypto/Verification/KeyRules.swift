@@ -65,32 +65,3 @@ extension PathCertificate {
         certificate.withX509 { body(X509_get0_pubkey($0)) }
     }
 }
-
-/// Whether the common name says something else than the alternative names (BR 7.1.4.3).
-enum CommonNameRule {
-    /// - Returns: the common name that is none of `names`, or `nil`.
-    ///
-    /// Nobody may take a host name from a common name any more, so this is not a matter of matching: it refuses a
-    /// certificate that shows one host to people and another to machines. A domain above one of the names, and a host
-    /// name where there are no names of that kind, do not contradict them.
-    static func stray(in subject: CanonicalName, names: [GeneralName]) -> String? {
-        subject.commonNames.first { !isConsistent(Array($0.utf8), names: names) }
-    }
-
-    private static func isConsistent(_ common: [UInt8], names: [GeneralName]) -> Bool {
-        var hosts: [[UInt8]] = []
-        var addresses: [String] = []
-        for name in names {
-            switch name {
-            case .dns(let bytes): hosts.append(bytes)
-            case .ip(let bytes): if let address = IPAddress(bytes: bytes) { addresses.append(address.description) }
-            default: break
-            }
-        }
-        if hosts.isEmpty && addresses.isEmpty { return true }
-        if hosts.contains(common) || addresses.contains(where: { $0.utf8.elementsEqual(common) }) { return true }
-        let isHostName = common.contains(UInt8(ascii: ".")) && NameSyntax.problem(inDNSName: common, allowsWildcard: true) == nil
-        guard isHostName else { return false }
-        return hosts.isEmpty || hosts.contains { $0.count > common.count && $0.suffix(common.count + 1).elementsEqual("." .utf8 + common) }
-    }
-}

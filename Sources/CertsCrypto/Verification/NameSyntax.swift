@@ -15,8 +15,6 @@ enum NameSyntax {
             guard allowsWildcard else { return "it is a wildcard" }
             labels.removeFirst()
             if labels.count < 2 { return "its wildcard covers a whole top-level domain" }
-            let base = String(decoding: lowercased(bytes.dropFirst(2)), as: UTF8.self)
-            if PublicSuffix.isKnown(base) { return "its wildcard covers the public suffix '\(base)'" }
         }
         for label in labels {
             if let problem = problem(inLabel: label) { return problem }
@@ -72,53 +70,4 @@ enum NameSyntax {
         let lower = byte | 0x20
         return lower >= UInt8(ascii: "a") && lower <= UInt8(ascii: "z")
     }
-}
-
-/// Domains under which the public registers names (BR 3.2.2.6): a wildcard there would cover strangers.
-///
-/// An excerpt: the second-level registries and the big shared hosts. The whole list changes weekly and does not belong
-/// into a binary; a suffix that is missing here is one that an issuer has to refuse.
-enum PublicSuffix {
-    static func isKnown(_ domain: String) -> Bool {
-        if shared.contains(domain) { return true }
-        let labels = domain.split(separator: ".")
-        return labels.count == 2 && labels[1].count == 2 && registries[String(labels[1])]?.contains(String(labels[0])) == true
-    }
-
-    private static let shared: Set<String> = [
-        "amazonaws.com", "s3.amazonaws.com", "elb.amazonaws.com", "cloudfront.net", "elasticbeanstalk.com", "herokuapp.com",
-        "azurewebsites.net", "cloudapp.net", "blob.core.windows.net", "appspot.com", "run.app", "web.app",
-        "firebaseapp.com", "github.io", "gitlab.io", "pages.dev", "workers.dev", "netlify.app", "vercel.app", "fly.dev",
-        "onrender.com", "blogspot.com", "wordpress.com", "ngrok.io", "duckdns.org", "dyndns.org", "no-ip.org",
-        "in-addr.arpa", "ip6.arpa", "uk.com", "us.com", "eu.com", "de.com", "co.com",
-    ]
-
-    private static let registries: [String: Set<String>] = [
-        "uk": ["co", "org", "me", "ltd", "plc", "net", "sch", "ac", "gov", "nhs", "police"],
-        "jp": ["co", "or", "ne", "ac", "ad", "ed", "go", "gr", "lg"],
-        "au": ["com", "net", "org", "edu", "gov", "asn", "id"],
-        "nz": ["co", "net", "org", "ac", "govt", "geek", "gen", "school"],
-        "za": ["co", "net", "org", "ac", "gov", "web"],
-        "br": ["com", "net", "org", "gov", "edu"],
-        "cn": ["com", "net", "org", "gov", "edu", "ac"],
-        "tw": ["com", "net", "org", "gov", "edu", "idv"],
-        "hk": ["com", "net", "org", "gov", "edu", "idv"],
-        "kr": ["co", "or", "ne", "re", "pe", "go", "ac"],
-        "in": ["co", "net", "org", "firm", "gen", "ind", "ac", "edu", "gov", "nic"],
-        "sg": ["com", "net", "org", "edu", "gov"],
-        "my": ["com", "net", "org", "edu", "gov"],
-        "th": ["co", "or", "in", "ac", "go", "net"],
-        "id": ["co", "or", "web", "ac", "go", "sch"],
-        "tr": ["com", "net", "org", "edu", "gov"],
-        "mx": ["com", "net", "org", "edu", "gob"],
-        "ar": ["com", "net", "org", "edu", "gob"],
-        "co": ["com", "net", "org", "edu", "gov"],
-        "il": ["co", "org", "net", "ac", "gov", "muni"],
-        "pl": ["com", "net", "org", "edu", "gov"],
-        "ua": ["com", "net", "org", "edu", "gov"],
-        "ru": ["com", "net", "org"],
-        "es": ["com", "nom", "org", "gob", "edu"],
-        "at": ["co", "or", "ac", "gv"],
-        "hu": ["co", "org"],
-    ]
 }

@@ -29,6 +29,7 @@ struct PathSearch {
     private let anchors: [CanonicalName: [PathCertificate]]
     private let untrusted: [CanonicalName: [PathCertificate]]
     private let revocation: Revocation
+    private let ignoresForm: Bool
     private var best: Attempt?
     private var signatures: [SignatureKey: Bool] = [:]
     private var candidates = 0
@@ -43,6 +44,7 @@ struct PathSearch {
         purpose = verifier.purpose
         self.time = time
         maxDepth = verifier.maxDepth
+        ignoresForm = verifier.ignoresForm
         self.revocation = revocation
         var known: Set<Certificate> = []
         let roots = verifier.roots.filter { known.insert($0).inserted }.map { PathCertificate($0) }
@@ -164,6 +166,7 @@ struct PathSearch {
                 result.append(.error("authority-key-id", "\(child.description) names another certificate of its issuer than \(issuer.description)", "use the chain that the issuer gave for this certificate"))
             }
         }
+        if ignoresForm { result.removeAll { CertificateRules.formal.contains($0.id) } }
         if let constraints = issuer.extensions.nameConstraints {
             result += violations(of: constraints, issuer, below: path)
         }
