@@ -1,0 +1,107 @@
+package import CertsCore
+package import Foundation
+import GRDB
+
+extension Database: Inventory {
+    package func states() async throws -> [CertificateState] {
+        try await read { database in
+            let cursor = try Row.fetchCursor(database, sql: "SELECT packed FROM certificate ORDER BY name")
+            var states: [CertificateState] = []
+            while let row = try cursor.next() { states.append(try CertificateState(packed: try row.decode(atIndex: 0))) }
+            return states
+        }
+    }
+
+    package func state(of certificate: Name) async throws -> CertificateState? {
+        try await read { database in
+            let sql = "SELECT packed FROM certificate WHERE name = ?"
+            return try Data.fetchOne(database, sql: sql, arguments: [certificate.rawValue]).map(CertificateState.init(packed:))
+        }
+    }
+
+    package func save(_ state: CertificateState) async throws {
+        try await write { try Self.store(state, in: $0) }
+    }
+
+    package func remove(_ certificates: [Name]) async throws {
+        guard !certificates.isEmpty else { return }
+        try await write { database in
+            let statement = try database.makeStatement(sql: "DELETE FROM certificate WHERE name = ?")
+            for name in certificates { try statement.execute(arguments: [name.rawValue]) }
+        }
+    }
+
+    package func due(by date: Date) async throws -> [Name] {
+        try await read { database in
+            let sql = "SELECT name FROM certificate WHERE due_at <= ? ORDER BY due_at, name"
+            return try String.fetchAll(database, sql: sql, arguments: [date.column]).map { try Name($0) }
+        }
+    }
+
+    package func scannedFiles() async throws -> [ScannedFile] {
+        try await read { database in
+            let sql = "SELECT path, device, inode, size, modified, changed, problem, packed FROM file ORDER BY path"
+            let cursor = try Row.fetchCursor(database, sql: sql)
+            var files: [ScannedFile] = []
+            while let row = try cursor.next() { files.append(try ScannedFile(row: row)) }
+            return files
+        }
+    }
+
+    /// Paths that are not at or below `root` are refused: a scan of one directory says nothing of another.
+    package func replaceScannedFiles(below root: String, changed: [ScannedFile], removed: [String]) async throws {
+        let prefix = root.hasSuffix("/") ? root : root + "/"
+        if let stray = (changed.map(\.path) + removed).first(where: { $0 != root && !$0.hasPrefix(prefix) }) {
+            throw CertsError(.internal, "\(stray) is not below \(root)", subject: stray)
+        }
+        guard !changed.isEmpty || !removed.isEmpty else { return }
+        try await write { database in
+            let deletion = try database.makeStatement(sql: "DELETE FROM file WHERE path = ?")
+            for path in removed { try deletion.execute(arguments: [path]) }
+            let insertion = try database.makeStatement(
+                sql: """
+                    INSERT OR REPLACE INTO file (path, device, inode, size, modified, changed, problem, sha256, not_after, packed)
+                    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                    """)
+            for file in changed { try insertion.execute(arguments: file.columns) }
+        }
+    }
+
+    static func store(_ state: CertificateState, in database: GRDB.Database) throws {
+        try database.execute(
+            sql: "INSERT OR REPLACE INTO certificate (name, revision, due_at, not_after, packed) VALUES (?, ?, ?, ?, ?)",
+            arguments: [
+                state.name.rawValue, state.revision, state.dueAt?.column, state.intendedRecord?.notAfter.column, try state.packed(),
+            ])
+    }
+}
+
+extension ScannedFile {
+    fileprivate var columns: StatementArguments {
+        let packed = record.map { record in
+            var packer = Packer()
+            packer.put(CertificateRecord.packingVersion)
+            record.pack(into: &packer)
+            return Data(packer.bytes)
+        }
+        return [
+            path, Int64(bitPattern: stamp.device), Int64(bitPattern: stamp.inode), stamp.size, stamp.modified, stamp.changed, problem,
+            record?.sha256, record?.notAfter.column, packed,
+        ]
+    }
+
+    fileprivate init(row: Row) throws {
+        let stamp = FileStamp(
+            device: UInt64(bitPattern: try row.decode(Int64.self, atIndex: 1)),
+            inode: UInt64(bitPattern: try row.decode(Int64.self, atIndex: 2)), size: try row.decode(atIndex: 3),
+            modified: try row.decode(atIndex: 4), changed: try row.decode(atIndex: 5))
+        let record = try row.decode(Data?.self, atIndex: 7).map { packed in
+            try packed.withUnsafeBytes { bytes in
+                var unpacker = Unpacker(bytes)
+                guard try unpacker.int() == CertificateRecord.packingVersion else { throw Unpacker.Malformed() }
+                return try CertificateRecord(from: &unpacker)
+            }
+        }
+        self.init(path: try row.decode(atIndex: 0), stamp: stamp, record: record, problem: try row.decode(atIndex: 6))
+    }
+}

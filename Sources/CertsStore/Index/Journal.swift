@@ -1,0 +1,70 @@
+package import CertsCore
+import Foundation
+import GRDB
+
+extension Database: RotationJournal {
+    package func record(_ rotation: Rotation) async throws {
+        try await write { try Self.store(rotation, in: $0) }
+    }
+
+    package func openRotations() async throws -> [Rotation] {
+        try await read { database in
+            let sql = "SELECT document FROM rotation WHERE outcome IS NULL ORDER BY started_at, id"
+            return try Data.fetchAll(database, sql: sql).map { try StoredJSON.decode(Rotation.self, from: $0) }
+        }
+    }
+
+    package func close(_ rotation: Rotation, state: CertificateState) async throws {
+        try await write { database in
+            try Self.store(rotation, in: database)
+            try Self.store(state, in: database)
+        }
+    }
+
+    package func history(of certificate: Name?, limit: Int) async throws -> [Rotation] {
+        try await read { database in
+            let condition = certificate == nil ? "" : "WHERE certificate = ?"
+            let sql = "SELECT document FROM rotation \(condition) ORDER BY started_at DESC, id DESC LIMIT ?"
+            var arguments: StatementArguments = certificate.map { [$0.rawValue] } ?? []
+            arguments += [max(0, limit)]
+            return try Data.fetchAll(database, sql: sql, arguments: arguments).map { try StoredJSON.decode(Rotation.self, from: $0) }
+        }
+    }
+
+    package func tallies() async throws -> [RotationTally] {
+        try await read { database in
+            let sql = """
+                SELECT certificate, purpose, outcome, failed_step, count(*) FROM rotation
+                GROUP BY certificate, purpose, outcome, failed_step ORDER BY certificate, purpose, outcome, failed_step
+                """
+            return try Row.fetchAll(database, sql: sql).map { row in
+                guard let purpose = Rotation.Purpose(rawValue: try row.decode(atIndex: 1)) else { throw Unpacker.Malformed() }
+                let outcome: Rotation.Outcome? = try Self.word(try row.decode(atIndex: 2))
+                let step: Rotation.Step? = try Self.word(try row.decode(atIndex: 3))
+                return RotationTally(
+                    certificate: try Name(try row.decode(atIndex: 0)), purpose: purpose, outcome: outcome, failedStep: step,
+                    count: try row.decode(atIndex: 4))
+            }
+        }
+    }
+
+    private static func word<Value: RawRepresentable>(_ text: String?) throws -> Value? where Value.RawValue == String {
+        guard let text else { return nil }
+        guard let value = Value(rawValue: text) else { throw Unpacker.Malformed() }
+        return value
+    }
+
+    static func store(_ rotation: Rotation, in database: GRDB.Database) throws {
+        try database.execute(
+            sql: """
+                INSERT INTO rotation (id, certificate, revision, purpose, outcome, failed_step, started_at, ended_at, document)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+                ON CONFLICT (id) DO UPDATE SET outcome = excluded.outcome, failed_step = excluded.failed_step,
+                    ended_at = excluded.ended_at, document = excluded.document
+                """,
+            arguments: [
+                rotation.id, rotation.certificate.rawValue, rotation.revision, rotation.purpose.rawValue, rotation.outcome?.rawValue,
+                rotation.failure?.step.rawValue, rotation.startedAt.column, rotation.endedAt?.column, try StoredJSON.encode(rotation),
+            ])
+    }
+}

@@ -1,0 +1,127 @@
+import CertsCore
+import Foundation
+
+// The column `packed` of a certificate's row: its whole `CertificateState`.
+
+extension CertificateState {
+    /// - Throws: an `EncodingError` of the rare part that is stored as JSON.
+    func packed() throws -> Data {
+        var packer = Packer()
+        packer.put(CertificateRecord.packingVersion)
+        packer.put(name.rawValue)
+        packer.put(revision)
+        packer.put(issuedRevision)
+        packer.put(record) { $1.pack(into: &$0) }
+        // In the usual case both are the same leaf: stored once, it is also read once.
+        let isCurrent = currentRecord == record
+        packer.put(isCurrent)
+        if !isCurrent { packer.put(currentRecord) { $1.pack(into: &$0) } }
+        packer.put(requested) { $1.pack(into: &$0) }
+        packer.put(issuerHint)
+        packer.put(dueAt)
+        packer.put(dueReason?.rawValue)
+        packer.put(consecutiveFailures)
+        packer.put(try lastFailure.map { String(decoding: try StoredJSON.encode($0), as: UTF8.self) })
+        packer.put(nextAttemptAt)
+        packer.put(isWaiting)
+        packer.put(lastSuccessAt)
+        packer.put(targets) { $1.pack(into: &$0) }
+        return Data(packer.bytes)
+    }
+
+    init(packed: Data) throws {
+        self = try packed.withUnsafeBytes { bytes in
+            var unpacker = Unpacker(bytes)
+            let state = try CertificateState(from: &unpacker)
+            guard unpacker.isAtEnd else { throw Unpacker.Malformed() }
+            return state
+        }
+    }
+
+    private init(from unpacker: inout Unpacker) throws {
+        guard try unpacker.int() == CertificateRecord.packingVersion else { throw Unpacker.Malformed() }
+        self.init(name: try Name(try unpacker.string()))
+        revision = try unpacker.optional { try $0.int() }
+        issuedRevision = try unpacker.optional { try $0.int() }
+        record = try unpacker.optional { try CertificateRecord(from: &$0) }
+        let isCurrent = try unpacker.bool()
+        currentRecord = isCurrent ? record : try unpacker.optional { try CertificateRecord(from: &$0) }
+        requested = try unpacker.optional { try RequestedProperties(from: &$0) }
+        issuerHint = try unpacker.optional { try $0.date() }
+        dueAt = try unpacker.optional { try $0.date() }
+        dueReason = try unpacker.optional { try $0.word(PlanReason.self) }
+        consecutiveFailures = try unpacker.int()
+        lastFailure = try unpacker.optional {
+            try StoredJSON.decode(Rotation.Failure.self, from: Data(try $0.string().utf8))
+        }
+        nextAttemptAt = try unpacker.optional { try $0.date() }
+        isWaiting = try unpacker.bool()
+        lastSuccessAt = try unpacker.optional { try $0.date() }
+        targets = try unpacker.list { try TargetObservation(from: &$0) }
+    }
+}
+
+extension RequestedProperties {
+    fileprivate func pack(into packer: inout Packer) {
+        packer.put(subject.commonName)
+        packer.put(subject.organization)
+        packer.put(subject.organizationalUnit)
+        packer.put(subject.locality)
+        packer.put(subject.state)
+        packer.put(subject.country)
+        packer.put(names) { $0.put($1.description) }
+        packer.put(keyAlgorithm.rawValue)
+        packer.put(issuer.rawValue)
+    }
+
+    fileprivate init(from unpacker: inout Unpacker) throws {
+        var subject = Subject()
+        subject.commonName = try unpacker.optional { try $0.string() }
+        subject.organization = try unpacker.optional { try $0.string() }
+        subject.organizationalUnit = try unpacker.optional { try $0.string() }
+        subject.locality = try unpacker.optional { try $0.string() }
+        subject.state = try unpacker.optional { try $0.string() }
+        subject.country = try unpacker.optional { try $0.string() }
+        let names = try unpacker.list { unpacker in
+            guard let name = AlternativeName(description: try unpacker.string()) else { throw Unpacker.Malformed() }
+            return name
+        }
+        let algorithm = try unpacker.word(KeyAlgorithm.self)
+        self.init(subject: subject, names: names, keyAlgorithm: algorithm, issuer: try Name(try unpacker.string()))
+    }
+}
+
+extension TargetObservation {
+    fileprivate func pack(into packer: inout Packer) {
+        packer.put(target.rawValue)
+        packer.put(state.rawValue)
+        packer.put(endpoints) { packer, seen in
+            packer.put(seen.endpoint.host)
+            packer.put(seen.endpoint.port)
+            packer.put(seen.endpoint.serverName)
+            packer.put(seen.served?.hex)
+            packer.put(seen.servedNotAfter)
+            packer.put(seen.problem)
+            packer.put(seen.observedAt)
+        }
+    }
+
+    fileprivate init(from unpacker: inout Unpacker) throws {
+        let target = try Name(try unpacker.string())
+        let state = try unpacker.word(Deployment.State.self)
+        let endpoints = try unpacker.list { unpacker in
+            let host = try unpacker.string()
+            let port = try unpacker.int()
+            let endpoint = Endpoint(host: host, port: port, serverName: try unpacker.optional { try $0.string() })
+            let served = try unpacker.optional { unpacker in
+                guard let served = Fingerprint(hex: try unpacker.string()) else { throw Unpacker.Malformed() }
+                return served
+            }
+            let servedNotAfter = try unpacker.optional { try $0.date() }
+            let problem = try unpacker.optional { try $0.string() }
+            return EndpointObservation(
+                endpoint: endpoint, served: served, servedNotAfter: servedNotAfter, problem: problem, observedAt: try unpacker.date())
+        }
+        self.init(target: target, state: state, endpoints: endpoints)
+    }
+}
