@@ -1,0 +1,53 @@
+import Foundation
+
+/// Our side of the benchmarks: each command does one piece of work, measures it and prints the figures as one line of
+/// JSON. `Benchmarks/run` starts it beside the peers and makes the table.
+@main
+struct Benchmarks {
+    static let usage = """
+        usage: CertsBenchmarks fixtures DIRECTORY COUNT
+               CertsBenchmarks inventory DIRECTORY COUNT PASSES
+               CertsBenchmarks keys rsa-2048|ecdsa-p256 COUNT
+               CertsBenchmarks parallel rsa-2048|ecdsa-p256 COUNT WIDTH
+               CertsBenchmarks fill DIRECTORY COUNT DUE
+               CertsBenchmarks plan DIRECTORY COUNT
+               CertsBenchmarks due DIRECTORY ROUNDS
+        """
+
+    static func main() async throws {
+        var arguments = CommandLine.arguments.dropFirst()
+        func text() -> String { arguments.popFirst() ?? "" }
+        func number() -> Int { arguments.popFirst().flatMap(Int.init) ?? 0 }
+        switch text() {
+        case "fixtures": try Fixtures.write(to: text(), count: number())
+        case "inventory": try InventoryBenchmark.run(directory: text(), count: number(), passes: number())
+        case "keys": try KeysBenchmark.run(text(), count: number())
+        case "parallel": try await KeysBenchmark.runParallel(text(), count: number(), width: number())
+        case "fill": try await PlannerBenchmark.fill(text(), count: number(), due: number())
+        case "plan": try await PlannerBenchmark.plan(text(), count: number())
+        case "due": try await PlannerBenchmark.due(text(), rounds: number())
+        default:
+            FileHandle.standardError.write(Data((usage + "\n").utf8))
+            exit(64)
+        }
+    }
+}
+
+/// Seconds that `body` takes.
+func seconds(_ body: () throws -> Void) rethrows -> Double {
+    let clock = ContinuousClock()
+    return try clock.measure(body) / .seconds(1)
+}
+
+/// As ``seconds(_:)``, for work that suspends.
+func seconds(_ body: () async throws -> Void) async rethrows -> Double {
+    let clock = ContinuousClock()
+    let start = clock.now
+    try await body()
+    return start.duration(to: clock.now) / .seconds(1)
+}
+
+/// Prints the figures of a command.
+func report(_ figures: some Encodable) throws {
+    print(String(decoding: try JSONEncoder().encode(figures), as: UTF8.self))
+}
