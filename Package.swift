@@ -32,6 +32,7 @@ let package = Package(
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-async-algorithms", from: "1.1.4"),
+        .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
         .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
@@ -52,7 +53,7 @@ let package = Package(
         library("CertsHTTP", ["CertsCore", "CCurl"]),
         library("CertsStore", ["CertsCore", .product(name: "GRDB", package: "GRDB.swift"), systemPackage]),
         library("CertsIssuers", ["CertsCore", "CertsCrypto", logging]),
-        library("CertsHAProxy", ["CertsCore", "CertsCrypto", nioCore, nioPosix, subprocess, logging]),
+        library("CertsHAProxy", ["CertsCore", "CertsCrypto", nioCore, nioPosix, subprocess, systemPackage, logging]),
         library(
             "CertsEngine",
             [
@@ -62,8 +63,10 @@ let package = Package(
         library(
             "CertsWeb",
             [
-                "CertsCore", "CertsEngine", logging, lifecycle,
+                "CertsCore", "CertsEngine", logging, lifecycle, nioCore,
                 .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "HummingbirdCore", package: "hummingbird"),
+                .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "Mustache", package: "swift-mustache"),
             ]),
         .executableTarget(

@@ -49,6 +49,17 @@ func decodeDER(
     }
 }
 
+extension Certificate {
+    /// An `X509` of its own in the default library context: the shared one may be held in a context that cannot decode
+    /// keys or compute digests.
+    func decoded() throws(CertsError) -> OpenSSLObject {
+        OpenSSLErrors.clear()
+        return try OpenSSLObject(
+            decodeDER(der, release: X509_free) { d2i_X509(nil, $0, $1) }, X509_free, "this certificate cannot be read",
+            code: .certificateMalformed)
+    }
+}
+
 extension CertsError {
     /// Unless an OpenSSL call returned 1.
     static func check(_ result: Int32, _ what: @autoclosure () -> String) throws(CertsError) {

@@ -38,7 +38,8 @@ package struct TestPKI: Sendable {
     ) throws {
         self.now = now
         root = try Self.authority("Test Root", pathLength: nil, algorithm, now, issuer: nil, changeRoot)
-        intermediate = try Self.authority("Test Intermediate", pathLength: 0, algorithm, now, issuer: root, changeIntermediate)
+        intermediate = try Self.authority(
+            "Test Intermediate", pathLength: 0, algorithm, now, issuer: root, changeIntermediate)
     }
 
     /// A server certificate for `names`, from the intermediate, valid from a day ago for 90 days.
@@ -51,7 +52,9 @@ package struct TestPKI: Sendable {
         _ names: [String] = ["www.example.com"], algorithm: KeyAlgorithm = .ecdsaP256, key: PrivateKey? = nil,
         issuer: Identity? = nil, _ change: Change = { _ in }
     ) throws -> Identity {
-        try sign(template(names, algorithm: key?.algorithm ?? algorithm), key: key, algorithm, issuer: issuer ?? intermediate, change)
+        try sign(
+            template(names, algorithm: key?.algorithm ?? algorithm), key: key, algorithm,
+            issuer: issuer ?? intermediate, change)
     }
 
     /// As ``leaf(_:algorithm:key:issuer:_:)``, signed with its own key.
@@ -72,13 +75,15 @@ package struct TestPKI: Sendable {
 
     private func template(_ names: [String], algorithm: KeyAlgorithm) -> CertificateTemplate {
         CertificateTemplate(
-            subject: Subject(commonName: names.first), names: names.map { IPAddress($0).map(AlternativeName.ip) ?? .dns($0) },
+            subject: Subject(commonName: names.first),
+            names: names.map { IPAddress($0).map(AlternativeName.ip) ?? .dns($0) },
             notBefore: now.addingTimeInterval(-86400), notAfter: now.addingTimeInterval(89 * 86400),
             keyUsage: .server(algorithm))
     }
 
     private func sign(
-        _ template: CertificateTemplate, key: PrivateKey?, _ algorithm: KeyAlgorithm, issuer: Identity?, _ change: Change
+        _ template: CertificateTemplate, key: PrivateKey?, _ algorithm: KeyAlgorithm, issuer: Identity?,
+        _ change: Change
     ) throws -> Identity {
         var template = template
         change(&template)
@@ -89,10 +94,12 @@ package struct TestPKI: Sendable {
     }
 
     private static func authority(
-        _ commonName: String, pathLength: Int?, _ algorithm: KeyAlgorithm, _ now: Date, issuer: Identity?, _ change: Change
+        _ commonName: String, pathLength: Int?, _ algorithm: KeyAlgorithm, _ now: Date, issuer: Identity?,
+        _ change: Change
     ) throws -> Identity {
         var template = CertificateTemplate(
-            subject: Subject(commonName: commonName, organization: "Test"), notBefore: now.addingTimeInterval(-365 * 86400),
+            subject: Subject(commonName: commonName, organization: "Test"),
+            notBefore: now.addingTimeInterval(-365 * 86400),
             notAfter: now.addingTimeInterval(3650 * 86400), keyUsage: [.keyCertSign, .cRLSign])
         template.basicConstraints = .authority(pathLength: pathLength)
         template.extendedKeyUsage = []

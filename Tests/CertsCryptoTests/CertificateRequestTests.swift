@@ -7,7 +7,8 @@ import Testing
 
 @Suite struct CertificateRequestTests {
     let subject = Subject(
-        commonName: "messenger.example.com", organization: "SilentRelay", organizationalUnit: "Ops", locality: "München",
+        commonName: "messenger.example.com", organization: "SilentRelay", organizationalUnit: "Ops",
+        locality: "München",
         state: "Bayern", country: "DE")
     let names: [AlternativeName] = [
         .dns("messenger.example.com"), .dns("*.example.com"), .init(description: "ip:192.0.2.1"),
@@ -19,7 +20,8 @@ import Testing
         let request = try CertificateRequest.make(subject: subject, names: names, key: .generate(algorithm))
         let directory = try TemporaryDirectory()
         let path = try directory.write(request.pem, to: "csr.pem")
-        let shown = try Tool.run("openssl", "req", "-in", path, "-verify", "-noout", "-text", "-nameopt", "RFC2253,utf8,-esc_msb")
+        let shown = try Tool.run(
+            "openssl", "req", "-in", path, "-verify", "-noout", "-text", "-nameopt", "RFC2253,utf8,-esc_msb")
         #expect(shown.status == 0 && shown.output.contains("self-signature verify OK"), "\(shown.output)")
         #expect(shown.output.contains("CN=messenger.example.com,OU=Ops,O=SilentRelay,L=München,ST=Bayern,C=DE"))
         #expect(
@@ -51,19 +53,24 @@ import Testing
     @Test(
         "A name that a certificate cannot carry is refused",
         arguments: [
-            AlternativeName.dns(""), .dns("a..b"), .dns("w*.example.com"), .dns("a.*.example.com"), .dns("under_score.example"),
-            .dns("example.com\0.evil.example"), .dns("192.0.2.1"), .email("nobody"), .email("a@b@c"), .email("ä@example.com"),
+            AlternativeName.dns(""), .dns("a..b"), .dns("w*.example.com"), .dns("a.*.example.com"),
+            .dns("under_score.example"),
+            .dns("example.com\0.evil.example"), .dns("192.0.2.1"), .email("nobody"), .email("a@b@c"),
+            .email("ä@example.com"),
             .uri("no-scheme"), .uri("https:"), .uri("https://a b/"), .dns("a,DNS:b.example"),
         ])
     func refusesNames(_ name: AlternativeName) throws {
         let key = try PrivateKey.generate(.ed25519)
-        #expect(throws: CertsError(.nameInvalid, "")) { try CertificateRequest.make(subject: Subject(), names: [name], key: key) }
+        #expect(throws: CertsError(.nameInvalid, "")) {
+            try CertificateRequest.make(subject: Subject(), names: [name], key: key)
+        }
     }
 
     @Test(
         "A subject outside of RFC 5280 is refused",
         arguments: [
-            Subject(commonName: String(repeating: "a", count: 65)), Subject(commonName: ""), Subject(commonName: "a\nb"),
+            Subject(commonName: String(repeating: "a", count: 65)), Subject(commonName: ""),
+            Subject(commonName: "a\nb"),
             Subject(country: "USA"), Subject(country: "us"), Subject(country: "ÄÖ"), Subject(organization: "\u{0}"),
             Subject(locality: String(repeating: "a", count: 129)),
         ])
@@ -77,7 +84,8 @@ import Testing
 
     @Test func takesTheLongestCommonName() throws {
         let subject = Subject(commonName: String(repeating: "ü", count: 64))
-        let request = try CertificateRequest.make(subject: subject, names: [.dns("a.example")], key: .generate(.ed25519))
+        let request = try CertificateRequest.make(
+            subject: subject, names: [.dns("a.example")], key: .generate(.ed25519))
         #expect(try CertificateRequest(der: request.der).subject == subject)
     }
 
@@ -100,7 +108,9 @@ import Testing
             var damaged = request.der
             damaged[index] ^= 0x41
             _ = try? CertificateRequest(der: damaged)
-            #expect(throws: CertsError(.requestMalformed, "")) { try CertificateRequest(der: request.der.prefix(index)) }
+            #expect(throws: CertsError(.requestMalformed, "")) {
+                try CertificateRequest(der: request.der.prefix(index))
+            }
         }
     }
 
@@ -118,7 +128,9 @@ import Testing
         #expect(request.subjectText == "CN=second,CN=first\\,x,O=Ünit")
     }
 
-    @Test("Foreign names that cannot be are refused", arguments: ["DNS:a_b.example", "DNS:a b.example", "DNS:*", "email:x"])
+    @Test(
+        "Foreign names that cannot be are refused",
+        arguments: ["DNS:a_b.example", "DNS:a b.example", "DNS:*", "email:x"])
     func refusesForeign(_ name: String) {
         #expect(throws: CertsError(.requestMalformed, "")) { try foreignRequest("subjectAltName=\(name)") }
     }
@@ -141,7 +153,8 @@ import Testing
             \(line)
             """, to: "req.cnf")
         let made = try Tool.run(
-            "openssl", "req", "-new", "-newkey", "rsa:2048", "-nodes", "-config", "req.cnf", "-keyout", "key.pem", "-out", "csr.pem",
+            "openssl", "req", "-new", "-newkey", "rsa:2048", "-nodes", "-config", "req.cnf", "-keyout", "key.pem",
+            "-out", "csr.pem",
             directory: directory.path)
         try #require(made.status == 0, "\(made.output)")
         return try CertificateRequest(pem: Data(contentsOf: directory.url.appending(path: "csr.pem")))

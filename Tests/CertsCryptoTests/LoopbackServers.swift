@@ -5,13 +5,13 @@ import Foundation
 /// `openssl s_server` on a free loopback port, ended with its last reference.
 final class OpenSSLServer {
     let port: Int
-    private let process = Process()
+    private let process: Int32
     private let directory: TemporaryDirectory
 
     init(_ identities: [TestPKI.Identity], chain: [Certificate] = [], _ options: String...) throws {
         directory = try TemporaryDirectory()
         port = try LoopbackListener.freePort()
-        var arguments = ["openssl", "s_server", "-accept", "127.0.0.1:\(port)", "-quiet"]
+        var arguments = ["openssl", "s_server", "-accept", "127.0.0.1:\(port)", "-quiet", "-naccept", "1000"]
         for (index, identity) in identities.enumerated() {
             let prefix = index == 0 ? "-" : "-d"
             arguments += ["\(prefix)cert", try directory.write(identity.certificate.pem, to: "cert\(index).pem")]
@@ -20,26 +20,21 @@ final class OpenSSLServer {
         if !chain.isEmpty {
             arguments += ["-cert_chain", try directory.write(chain.map(\.pem).joined(), to: "chain.pem")]
         }
-        process.executableURL = URL(filePath: "/usr/bin/env")
-        process.arguments = arguments + options
-        process.standardOutput = FileHandle.nullDevice
-        process.standardError = FileHandle.nullDevice
-        // A pipe that stays open: s_server ends when its input does.
-        process.standardInput = Pipe()
-        try process.run()
+        process = try Tool.start(arguments + options)
         try LoopbackListener.waitUntilAccepting(port)
     }
 
     deinit {
-        process.terminate()
-        process.waitUntilExit()
+        kill(process, SIGKILL)
+        Tool.wait(for: process)
     }
 }
 
 /// A TCP server that treats each connection badly, on a thread of its own.
 final class LoopbackListener: Sendable {
     enum Behaviour: String, Sendable, CaseIterable {
-        case closesAtOnce, resets, closesAfterHello, hangs, hangsAfterHello, garbage, endlessGarbage, drips, endlessHandshake, plainHTTP
+        case closesAtOnce, resets, closesAfterHello, hangs, hangsAfterHello, garbage, endlessGarbage, drips,
+            endlessHandshake, plainHTTP
     }
 
     let port: Int
@@ -110,7 +105,8 @@ final class LoopbackListener: Sendable {
         var size = socklen_t(MemoryLayout<sockaddr_in>.size)
         let result = withUnsafeMutablePointer(to: &address) {
             $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { rebound in
-                bind(descriptor, rebound, size) | Foundation.listen(descriptor, 16) | getsockname(descriptor, rebound, &size)
+                bind(descriptor, rebound, size) | Foundation.listen(descriptor, 16)
+                    | getsockname(descriptor, rebound, &size)
             }
         }
         guard result == 0 else { throw POSIXError(.EADDRINUSE) }

@@ -24,7 +24,8 @@ import Testing
         let path = try directory.write(pem.text, to: "key.pem")
         let shown = try Tool.run("openssl", "pkey", "-in", path, "-check", "-noout")
         #expect(shown.status == 0 && shown.output.contains("Key is valid"), "\(shown.output)")
-        let pin = try Tool.run("sh", "-c", "openssl pkey -in \(path) -pubout -outform DER | openssl dgst -sha256 -binary | base64")
+        let pin = try Tool.run(
+            "sh", "-c", "openssl pkey -in \(path) -pubout -outform DER | openssl dgst -sha256 -binary | base64")
         #expect(pin.output == key.spkiSHA256 + "\n")
     }
 
@@ -38,7 +39,8 @@ import Testing
         "Every form of an unencrypted key is read",
         arguments: [
             ("openssl genrsa -traditional 2048", KeyAlgorithm.rsa2048), ("openssl genrsa 3072", .rsa3072),
-            ("openssl ecparam -genkey -name prime256v1", .ecdsaP256), ("openssl ecparam -genkey -name secp384r1 -noout", .ecdsaP384),
+            ("openssl ecparam -genkey -name prime256v1", .ecdsaP256),
+            ("openssl ecparam -genkey -name secp384r1 -noout", .ecdsaP384),
             ("openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-521", .ecdsaP521),
             ("openssl genpkey -algorithm ed25519", .ed25519),
             ("echo junk before; openssl genpkey -algorithm ed25519; echo junk after", .ed25519),
@@ -95,7 +97,8 @@ import Testing
         "What is not a key is refused",
         arguments: [
             "", "\0", "garbage", "-----BEGIN PRIVATE KEY-----\n-----END PRIVATE KEY-----\n",
-            "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIA\n", String(repeating: "A", count: 70000),
+            "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIA\n",
+            String(repeating: "A", count: PrivateKey.maximumFileSize + 1),
             "-----BEGIN PRIVATE KEY-----\n!!!!\n-----END PRIVATE KEY-----\n",
         ])
     func refusesGarbage(_ text: String) {

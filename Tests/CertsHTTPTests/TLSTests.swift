@@ -14,8 +14,9 @@ private final class TLSServer {
         try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
         // A port that was free a moment ago: s_server cannot tell which one it got.
         port = Int(try RawServer.freePort())
+        let directory = directory
         for name in ["right", "wrong"] {
-            try Self.run([
+            try await Self.run([
                 "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1", "-subj", "/CN=\(name)",
                 "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", "\(directory)/\(name).key", "-out", "\(directory)/\(name).pem",
             ])
@@ -48,14 +49,16 @@ private final class TLSServer {
         }
     }
 
-    private static func run(_ arguments: [String]) throws {
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: "/usr/bin/openssl")
-        process.arguments = arguments
-        process.standardError = FileHandle.nullDevice
-        try process.run()
-        process.waitUntilExit()
-        guard process.terminationStatus == 0 else { throw POSIXError(.EIO) }
+    private static func run(_ arguments: [String]) async throws {
+        try await BlockingPool.shared.run {
+            let process = Process()
+            process.executableURL = URL(fileURLWithPath: "/usr/bin/openssl")
+            process.arguments = arguments
+            process.standardError = FileHandle.nullDevice
+            try process.run()
+            process.waitUntilExit()
+            guard process.terminationStatus == 0 else { throw POSIXError(.EIO) }
+        }
     }
 }
 

@@ -17,6 +17,22 @@ package protocol RevisionStore: Sendable {
     /// Takes the lock of one certificate; never waits.
     /// - Throws: `lock.held`.
     func lock(_ certificate: Name) async throws -> any HeldLock
+    /// Removes the temporary files of processes that died while writing; those of living ones stay.
+    func removeLeftovers() async throws
+    /// The revisions that were begun but never issued, and that no open rotation will go on with; to be discarded under
+    /// the certificate's lock.
+    func orphanedRevisions(openRotations: [Rotation]) async throws -> [OrphanedRevision]
+}
+
+/// A revision's directory that holds no issued certificate and belongs to no open rotation.
+package struct OrphanedRevision: Sendable, Hashable {
+    package let certificate: Name
+    package let revision: Int
+
+    package init(certificate: Name, revision: Int) {
+        self.certificate = certificate
+        self.revision = revision
+    }
 }
 
 /// The files of one revision.

@@ -61,7 +61,8 @@ package enum PrometheusText {
     }
 
     private static func escapedHelp(_ text: String) -> String {
-        text.replacingOccurrences(of: "\\", with: "\\\\").replacingOccurrences(of: "\n", with: "\\n")
+        text.replacingOccurrences(of: "\\", with: "\\\\").replacingOccurrences(of: "\r\n", with: "\n")
+            .replacingOccurrences(of: "\n", with: "\\n")
     }
 
     /// Escapes as the format asks, caps at 256 bytes, and shows other control characters as text: a subject with a NUL

@@ -16,7 +16,9 @@ extension CertificateTemplate {
                 hint: "list the names under dnsNames or ipAddresses")
         }
         guard validity.isFinite, validity >= 1 else {
-            throw CertsError(.certificateRejected, "a certificate cannot be valid for \(validity) seconds", hint: "write it like 90d")
+            throw CertsError(
+                .certificateRejected, "a certificate cannot be valid for \(validity) seconds", hint: "write it like 90d"
+            )
         }
         OpenSSLErrors.clear()
         let key = try OpenSSLObject(

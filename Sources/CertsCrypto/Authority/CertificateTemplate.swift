@@ -101,7 +101,8 @@ package struct CertificateTemplate: Sendable {
 
     private func setSerial(_ x509: OpaquePointer) throws(CertsError) {
         let bytes = if let serial { serial } else { try SerialNumber.random() }
-        let number = try OpenSSLObject(BN_bin2bn(bytes, Int32(clamping: bytes.count), nil), BN_free, "cannot make a serial number")
+        let number = try OpenSSLObject(
+            BN_bin2bn(bytes, Int32(clamping: bytes.count), nil), BN_free, "cannot make a serial number")
         guard let integer = BN_to_ASN1_INTEGER(number.pointer, nil) else {
             throw .openSSL(.openSSL, "cannot make a serial number")
         }
@@ -151,7 +152,8 @@ enum SerialNumber {
 enum KeyIdentifier {
     static func of(_ x509: OpaquePointer) throws(CertsError) -> [UInt8] {
         guard let bits = X509_get0_pubkey_bitstr(x509) else { throw .openSSL(.openSSL, "the certificate has no key") }
-        let bytes = UnsafeBufferPointer(start: ASN1_STRING_get0_data(bits), count: Int(max(0, ASN1_STRING_length(bits))))
+        let bytes = UnsafeBufferPointer(
+            start: ASN1_STRING_get0_data(bits), count: Int(max(0, ASN1_STRING_length(bits))))
         return Array(Digest.sha256.data(of: UnsafeRawBufferPointer(bytes)).prefix(20))
     }
 
@@ -167,7 +169,8 @@ enum KeyIdentifier {
     static func addSubject(_ identifier: [UInt8], to list: borrowing ExtensionList) throws(CertsError) {
         guard let octets = ASN1_STRING_type_new(V_ASN1_OCTET_STRING) else { throw .openSSL(.openSSL, "no memory") }
         defer { ASN1_STRING_free(octets) }
-        try CertsError.check(ASN1_STRING_set(octets, identifier, Int32(identifier.count)), "cannot set the key identifier")
+        try CertsError.check(
+            ASN1_STRING_set(octets, identifier, Int32(identifier.count)), "cannot set the key identifier")
         try list.add(NID_subject_key_identifier, critical: false, octets)
     }
 
@@ -178,7 +181,8 @@ enum KeyIdentifier {
         defer { AUTHORITY_KEYID_free(authority) }
         guard let octets = ASN1_STRING_type_new(V_ASN1_OCTET_STRING) else { throw .openSSL(.openSSL, "no memory") }
         authority.pointee.keyid = octets
-        try CertsError.check(ASN1_STRING_set(octets, identifier, Int32(identifier.count)), "cannot set the key identifier")
+        try CertsError.check(
+            ASN1_STRING_set(octets, identifier, Int32(identifier.count)), "cannot set the key identifier")
         try list.add(NID_authority_key_identifier, critical: false, authority)
     }
 }

@@ -99,7 +99,7 @@ package struct LocalAuthority: Sendable {
                 hint: "remove the name, or use an authority without permittedNames")
         }
         let leaf = try template.sign(publicKey: request.publicKeyDER, issuer: issuing, key: issuingKey)
-        if let refusal = NameConstraintsTemplate.refusal(of: leaf, by: issuing) {
+        if let refusal = try NameConstraintsTemplate.refusal(of: leaf, by: issuing) {
             throw CertsError(
                 .issuerRefused,
                 "the authority is not permitted to sign for all of \(names.map(\.value).joined(separator: ", ")) (\(refusal))",
@@ -110,11 +110,13 @@ package struct LocalAuthority: Sendable {
 
     private func outlives(_ template: CertificateTemplate) -> CertsError {
         guard let window = Self.window(of: issuing) else {
-            return CertsError(.issuerRefused, "the dates of the authority's intermediate cannot be read", hint: "make a new one")
+            return CertsError(
+                .issuerRefused, "the dates of the authority's intermediate cannot be read", hint: "make a new one")
         }
         if template.notBefore < window.notBefore {
             return CertsError(
-                .issuerRefused, "the authority's intermediate is not valid before \(window.notBefore.formatted(.iso8601))",
+                .issuerRefused,
+                "the authority's intermediate is not valid before \(window.notBefore.formatted(.iso8601))",
                 hint: "check the clock of this host")
         }
         return CertsError(
@@ -136,7 +138,8 @@ package struct LocalAuthority: Sendable {
         }
         guard let algorithm = issuingKey.algorithm else {
             throw CertsError(
-                .keyUnsupported, "the intermediate has a key of type \(issuingKey.algorithmName)", hint: "make a new authority")
+                .keyUnsupported, "the intermediate has a key of type \(issuingKey.algorithmName)",
+                hint: "make a new authority")
         }
         let key = try PrivateKey.generate(algorithm)
         let made = try Self.intermediate(root: root, rootKey: rootKey, key: key, now: now)
@@ -161,14 +164,16 @@ extension LocalAuthority {
         root: Certificate, rootKey: PrivateKey, key: PrivateKey, now: Date
     ) throws(CertsError) -> Certificate {
         guard let rootWindow = window(of: root) else {
-            throw CertsError(.certificateMalformed, "the dates of the authority's root cannot be read", hint: "make a new authority")
+            throw CertsError(
+                .certificateMalformed, "the dates of the authority's root cannot be read", hint: "make a new authority")
         }
         let (notBefore, wished) = CertificateTemplate.window(validity: issuingValidity, now: now)
         // In the second half of the root's life an intermediate ends with the root: it is replaced with it.
         let notAfter = min(wished, rootWindow.notAfter)
         guard notBefore >= rootWindow.notBefore, notAfter > now else {
             throw CertsError(
-                .issuerRefused, "the authority's root is valid from \(rootWindow.notBefore.formatted(.iso8601)) to "
+                .issuerRefused,
+                "the authority's root is valid from \(rootWindow.notBefore.formatted(.iso8601)) to "
                     + "\(rootWindow.notAfter.formatted(.iso8601))",
                 hint: "check the clock of this host, or make a new authority")
         }
@@ -186,10 +191,14 @@ extension LocalAuthority {
         return try template.sign(publicKey: key.publicKeyDER, issuer: root, key: rootKey)
     }
 
-    private static func rawExtension(_ nid: Int32, _ oid: String, of certificate: Certificate) -> CertificateTemplate.RawExtension? {
+    private static func rawExtension(_ nid: Int32, _ oid: String, of certificate: Certificate) -> CertificateTemplate
+        .RawExtension?
+    {
         certificate.withX509 { x509 in
             let index = X509_get_ext_by_NID(x509, nid, -1)
-            guard index >= 0, let found = X509_get_ext(x509, index), let value = X509_EXTENSION_get_data(found) else { return nil }
+            guard index >= 0, let found = X509_get_ext(x509, index), let value = X509_EXTENSION_get_data(found) else {
+                return nil
+            }
             let count = Int(max(0, ASN1_STRING_length(value)))
             let der = Data(UnsafeBufferPointer(start: ASN1_STRING_get0_data(value), count: count))
             return .init(oid: oid, critical: true, der: der)
@@ -198,7 +207,8 @@ extension LocalAuthority {
 
     static func window(of certificate: Certificate) -> (notBefore: Date, notAfter: Date)? {
         certificate.withX509 { x509 in
-            guard let start = EncodedTime.date(X509_get0_notBefore(x509)), let end = EncodedTime.date(X509_get0_notAfter(x509))
+            guard let start = EncodedTime.date(X509_get0_notBefore(x509)),
+                let end = EncodedTime.date(X509_get0_notAfter(x509))
             else { return nil }
             return (start, end)
         }
@@ -206,20 +216,18 @@ extension LocalAuthority {
 
     /// Whether the signature on `certificate` is that of `issuer`, by name and by key.
     private static func isSigned(_ certificate: Certificate, by issuer: Certificate) -> Bool {
-        // Parsed again: a shared certificate may be held in a context that cannot decode keys.
-        guard let child = decodeDER(certificate.der, release: X509_free, { d2i_X509(nil, $0, $1) }) else { return false }
-        defer { X509_free(child) }
-        guard let parent = decodeDER(issuer.der, release: X509_free, { d2i_X509(nil, $0, $1) }) else { return false }
-        defer { X509_free(parent) }
         defer { OpenSSLErrors.clear() }
-        guard let key = X509_get0_pubkey(parent), X509_check_issued(parent, child) == X509_V_OK else { return false }
-        return X509_verify(child, key) == 1
+        guard let child = try? certificate.decoded(), let parent = try? issuer.decoded(),
+            let key = X509_get0_pubkey(parent.pointer), X509_check_issued(parent.pointer, child.pointer) == X509_V_OK
+        else { return false }
+        return X509_verify(child.pointer, key) == 1
     }
 
     /// The one certificate of a file of ours.
     private static func certificate(_ pem: Data, _ what: String) throws(CertsError) -> Certificate {
         guard pem.count <= 65536 else {
-            throw CertsError(.certificateMalformed, "the authority's \(what) certificate has \(pem.count) bytes", hint: "restore it")
+            throw CertsError(
+                .certificateMalformed, "the authority's \(what) certificate has \(pem.count) bytes", hint: "restore it")
         }
         OpenSSLErrors.clear()
         let parsed = pem.withUnsafeBytes { bytes in

@@ -33,7 +33,9 @@ package struct NameConstraintsTemplate: Sendable, Hashable {
             }
         }
         if permittedDomains.contains(where: { $0.hasPrefix("*") }) {
-            throw CertsError(.nameInvalid, "a permitted domain has a wildcard", hint: "write example.com: it covers all names under it")
+            throw CertsError(
+                .nameInvalid, "a permitted domain has a wildcard",
+                hint: "write example.com: it covers all names under it")
         }
         if permittedDomains.isEmpty { excludedDomains = [""] }
         if !permittedBlocks.contains(where: { !$0.isIPv6 }) { excludedBlocks.append(.allIPv4) }
@@ -97,17 +99,17 @@ package struct NameConstraintsTemplate: Sendable, Hashable {
     }
 
     /// Whether the name constraints in `authority` allow every name of `leaf`; OpenSSL's words if not.
-    static func refusal(of leaf: Certificate, by authority: Certificate) -> String? {
-        authority.withX509 { issuer in
-            guard let found = X509_get_ext_d2i(issuer, NID_name_constraints, nil, nil) else { return nil }
-            let constraints = found.assumingMemoryBound(to: NAME_CONSTRAINTS.self)
-            defer { NAME_CONSTRAINTS_free(constraints) }
-            return leaf.withX509 { x509 in
-                let result = NAME_CONSTRAINTS_check(x509, constraints)
-                if result == X509_V_OK { return nil }
-                return X509_verify_cert_error_string(Int(result)).map { String(cString: $0) } ?? "not permitted"
-            }
-        }
+    static func refusal(of leaf: Certificate, by authority: Certificate) throws(CertsError) -> String? {
+        let issuer = try authority.decoded()
+        guard let found = X509_get_ext_d2i(issuer.pointer, NID_name_constraints, nil, nil) else { return nil }
+        let constraints = found.assumingMemoryBound(to: NAME_CONSTRAINTS.self)
+        defer { NAME_CONSTRAINTS_free(constraints) }
+        let decoded = try leaf.decoded()
+        // Fills the cached alternative names, which are all that the next call looks at.
+        try CertsError.check(X509_check_purpose(decoded.pointer, -1, 0), "cannot read the extensions of a certificate")
+        let result = NAME_CONSTRAINTS_check(decoded.pointer, constraints)
+        if result == X509_V_OK { return nil }
+        return X509_verify_cert_error_string(Int(result)).map { String(cString: $0) } ?? "not permitted"
     }
 
     /// Whether `authority` has name constraints at all.

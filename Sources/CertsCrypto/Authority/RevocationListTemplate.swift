@@ -34,14 +34,21 @@ enum RevocationListTemplate {
     ) throws(CertsError) {
         guard let bytes = Hex.decode(entry.serial.count.isMultiple(of: 2) ? entry.serial : "0" + entry.serial),
             !bytes.isEmpty, bytes.count <= 20
-        else { throw CertsError(.certificateRejected, "'\(entry.serial)' is not a serial number", hint: "write it in hexadecimal") }
+        else {
+            throw CertsError(
+                .certificateRejected, "'\(entry.serial)' is not a serial number", hint: "write it in hexadecimal")
+        }
         // 7 is not used, 8 belongs into delta CRLs only (RFC 5280 §5.3.1).
         guard (0...6).contains(entry.reason) || entry.reason == 9 || entry.reason == 10 else {
-            throw CertsError(.certificateRejected, "\(entry.reason) is not a reason of revocation", hint: "use 0 to 6, 9 or 10")
+            throw CertsError(
+                .certificateRejected, "\(entry.reason) is not a reason of revocation", hint: "use 0 to 6, 9 or 10")
         }
         let revoked = try OpenSSLObject(X509_REVOKED_new(), X509_REVOKED_free, "cannot make a CRL entry")
-        let number = try OpenSSLObject(BN_bin2bn(bytes, Int32(bytes.count), nil), BN_free, "cannot make a serial number")
-        guard let serial = BN_to_ASN1_INTEGER(number.pointer, nil) else { throw .openSSL(.openSSL, "cannot make a serial number") }
+        let number = try OpenSSLObject(
+            BN_bin2bn(bytes, Int32(bytes.count), nil), BN_free, "cannot make a serial number")
+        guard let serial = BN_to_ASN1_INTEGER(number.pointer, nil) else {
+            throw .openSSL(.openSSL, "cannot make a serial number")
+        }
         defer { ASN1_INTEGER_free(serial) }
         try CertsError.check(X509_REVOKED_set_serialNumber(revoked.pointer, serial), "cannot make a CRL entry")
         try EncodedTime.set(entry.at) {
@@ -66,13 +73,15 @@ enum RevocationListTemplate {
         guard let integer = ASN1_STRING_type_new(V_ASN1_INTEGER) else { throw .openSSL(.openSSL, "no memory") }
         defer { ASN1_STRING_free(integer) }
         try CertsError.check(ASN1_INTEGER_set_int64(integer, Int64(number)), "cannot set the number of a CRL")
-        try CertsError.check(X509_CRL_add1_ext_i2d(crl, NID_crl_number, integer, 0, 0), "cannot set the number of a CRL")
+        try CertsError.check(
+            X509_CRL_add1_ext_i2d(crl, NID_crl_number, integer, 0, 0), "cannot set the number of a CRL")
         let identifier = KeyIdentifier.stated(by: issuer)
         guard !identifier.isEmpty, let authority = AUTHORITY_KEYID_new() else { return }
         defer { AUTHORITY_KEYID_free(authority) }
         authority.pointee.keyid = ASN1_STRING_type_new(V_ASN1_OCTET_STRING)
         try CertsError.check(
-            ASN1_STRING_set(authority.pointee.keyid, identifier, Int32(identifier.count)), "cannot set the key identifier")
+            ASN1_STRING_set(authority.pointee.keyid, identifier, Int32(identifier.count)),
+            "cannot set the key identifier")
         try CertsError.check(
             X509_CRL_add1_ext_i2d(crl, NID_authority_key_identifier, authority, 0, 0), "cannot set the key identifier")
     }

@@ -8,12 +8,14 @@ package enum SelfSigned {
     /// - Parameter validity: notAfter − notBefore, in seconds.
     /// - Throws: `key.mismatch` if `key` is not the request's; `name.invalid`; `key.unsupported`.
     package static func issue(
-        request: CertificateRequest, key: PrivateKey, subject: Subject, names: [AlternativeName], validity: TimeInterval,
+        request: CertificateRequest, key: PrivateKey, subject: Subject, names: [AlternativeName],
+        validity: TimeInterval,
         now: Date
     ) throws(CertsError) -> Certificate {
         guard key.publicKeyDER == request.publicKeyDER else {
             throw CertsError(
-                .keyMismatch, "the request was not made with this key", hint: "sign it with the key that it was made with")
+                .keyMismatch, "the request was not made with this key",
+                hint: "sign it with the key that it was made with")
         }
         let template = try CertificateTemplate.server(
             subject: subject, names: names, publicKey: request.publicKeyDER, validity: validity, now: now)

@@ -19,7 +19,9 @@ package enum PKCS12 {
         guard !bytes.isEmpty, bytes.count <= maximumSize else {
             throw CertsError(
                 .certificateMalformed,
-                bytes.isEmpty ? "the PKCS#12 file is empty" : "the PKCS#12 file has \(bytes.count) bytes; \(maximumSize) are allowed",
+                bytes.isEmpty
+                    ? "the PKCS#12 file is empty"
+                    : "the PKCS#12 file has \(bytes.count) bytes; \(maximumSize) are allowed",
                 hint: "give one PKCS#12 file")
         }
         OpenSSLErrors.clear()
@@ -33,7 +35,8 @@ package enum PKCS12 {
         // d2i frees the object and clears the variable when it fails.
         defer { PKCS12_free(file) }
         guard isWhole, let file else {
-            throw .openSSL(.certificateMalformed, "these bytes are not a PKCS#12 file", hint: "give a .p12 or .pfx file")
+            throw .openSSL(
+                .certificateMalformed, "these bytes are not a PKCS#12 file", hint: "give a .p12 or .pfx file")
         }
         guard certs_PKCS12_mac_iterations(file) <= maximumIterations else {
             throw CertsError(
@@ -88,7 +91,8 @@ package enum PKCS12 {
     /// The key again, in the default context: the legacy context ends with this call.
     private static func movedKey(_ key: OpaquePointer) throws(CertsError) -> PrivateKey {
         let info = try OpenSSLObject(
-            EVP_PKEY2PKCS8(key), PKCS8_PRIV_KEY_INFO_free, "the key of the PKCS#12 file cannot be read", code: .keyMalformed)
+            EVP_PKEY2PKCS8(key), PKCS8_PRIV_KEY_INFO_free, "the key of the PKCS#12 file cannot be read",
+            code: .keyMalformed)
         guard let moved = EVP_PKCS82PKEY(info.pointer) else {
             throw .openSSL(.keyMalformed, "the key of the PKCS#12 file cannot be read", hint: "export the file again")
         }
@@ -102,7 +106,9 @@ package enum PKCS12 {
     }
 
     /// Lends the passphrase as a C string, in memory that is cleansed afterwards.
-    private static func withPassphrase<Result>(_ passphrase: Secret?, _ body: (UnsafePointer<CChar>?) -> Result) -> Result {
+    private static func withPassphrase<Result>(_ passphrase: Secret?, _ body: (UnsafePointer<CChar>?) -> Result)
+        -> Result
+    {
         guard let passphrase else { return body(nil) }
         let copy = Secret(capacity: passphrase.count + 1) { space in
             passphrase.withBytes { space.copyMemory(from: $0) }

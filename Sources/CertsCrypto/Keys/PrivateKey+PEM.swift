@@ -65,7 +65,8 @@ extension PrivateKey {
             var count = 0
             try CertsError.check(EVP_DigestSign(context.pointer, nil, &count, message, message.count), "cannot sign")
             var signature = [UInt8](repeating: 0, count: count)
-            try CertsError.check(EVP_DigestSign(context.pointer, &signature, &count, message, message.count), "cannot sign")
+            try CertsError.check(
+                EVP_DigestSign(context.pointer, &signature, &count, message, message.count), "cannot sign")
             return Array(signature.prefix(count))
         }
     }
@@ -99,7 +100,8 @@ struct PassphraseRequest {
         let reasons = OpenSSLErrors.drain()
         if isTooLong {
             return CertsError(
-                .keyPassphrase, "the passphrase is longer than OpenSSL takes (1024 bytes)", hint: "check the passphrase file")
+                .keyPassphrase, "the passphrase is longer than OpenSSL takes (1024 bytes)",
+                hint: "check the passphrase file")
         }
         if wasAsked, passphrase == nil {
             return CertsError(
@@ -117,18 +119,19 @@ struct PassphraseRequest {
 }
 
 /// Always given to OpenSSL: without a callback it would prompt on the terminal.
-let passphraseCallback: @convention(c) (UnsafeMutablePointer<CChar>?, Int32, Int32, UnsafeMutableRawPointer?) -> Int32 = {
-    buffer, size, _, context in
-    guard let context else { return -1 }
-    let request = context.assumingMemoryBound(to: PassphraseRequest.self)
-    request.pointee.wasAsked = true
-    guard let buffer, let passphrase = request.pointee.passphrase else { return -1 }
-    guard passphrase.count <= Int(size) else {
-        request.pointee.isTooLong = true
-        return -1
+let passphraseCallback: @convention(c) (UnsafeMutablePointer<CChar>?, Int32, Int32, UnsafeMutableRawPointer?) -> Int32 =
+    {
+        buffer, size, _, context in
+        guard let context else { return -1 }
+        let request = context.assumingMemoryBound(to: PassphraseRequest.self)
+        request.pointee.wasAsked = true
+        guard let buffer, let passphrase = request.pointee.passphrase else { return -1 }
+        guard passphrase.count <= Int(size) else {
+            request.pointee.isTooLong = true
+            return -1
+        }
+        passphrase.withBytes { bytes in
+            if let start = bytes.baseAddress { memcpy(buffer, start, bytes.count) }
+        }
+        return Int32(passphrase.count)
     }
-    passphrase.withBytes { bytes in
-        if let start = bytes.baseAddress { memcpy(buffer, start, bytes.count) }
-    }
-    return Int32(passphrase.count)
-}

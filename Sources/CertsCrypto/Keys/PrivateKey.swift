@@ -45,7 +45,8 @@ package final class PrivateKey: @unchecked Sendable {
             EVP_PKEY_CTX_new_from_name(nil, algorithm.openSSLName, nil), EVP_PKEY_CTX_free, "cannot prepare a new key")
         try CertsError.check(EVP_PKEY_keygen_init(context.pointer), "cannot prepare a new key")
         if let bits = algorithm.rsaBits {
-            try CertsError.check(EVP_PKEY_CTX_set_rsa_keygen_bits(context.pointer, bits), "cannot set the size of the key")
+            try CertsError.check(
+                EVP_PKEY_CTX_set_rsa_keygen_bits(context.pointer, bits), "cannot set the size of the key")
         } else if let curve = algorithm.curve {
             try CertsError.check(
                 EVP_PKEY_CTX_set_ec_paramgen_curve_nid(context.pointer, curve), "cannot set the curve of the key")
@@ -68,13 +69,10 @@ package final class PrivateKey: @unchecked Sendable {
 
     /// Whether `certificate` is for this key: the two SubjectPublicKeyInfo are the same key.
     package func matches(_ certificate: Certificate) -> Bool {
-        OpenSSLErrors.clear()
         defer { OpenSSLErrors.clear() }
-        // From the DER, because a certificate may be held in a context that cannot decode keys.
-        let parsed = decodeDER(certificate.der, release: X509_free) { d2i_X509(nil, $0, $1) }
-        guard let parsed else { return false }
-        defer { X509_free(parsed) }
-        guard let theirs = X509_get0_pubkey(parsed) else { return false }
+        guard let decoded = try? certificate.decoded(), let theirs = X509_get0_pubkey(decoded.pointer) else {
+            return false
+        }
         return EVP_PKEY_eq(pkey, theirs) == 1
     }
 }

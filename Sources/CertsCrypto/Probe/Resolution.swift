@@ -71,7 +71,8 @@ enum Resolution {
         var port = [CChar](repeating: 0, count: Int(NI_MAXSERV))
         guard
             getnameinfo(
-                address, length, &host, socklen_t(host.count), &port, socklen_t(port.count), NI_NUMERICHOST | NI_NUMERICSERV) == 0
+                address, length, &host, socklen_t(host.count), &port, socklen_t(port.count),
+                NI_NUMERICHOST | NI_NUMERICSERV) == 0
         else { return "?" }
         let parts = [host, port].map { chars in
             String(decoding: chars.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)

@@ -29,7 +29,8 @@ struct Deadline: Sendable {
 
     static func timeout(_ what: String) -> CertsError {
         CertsError(
-            .probeTimeout, "\(what) before the deadline", hint: "see whether it is reachable and not overloaded", retry: .later)
+            .probeTimeout, "\(what) before the deadline", hint: "see whether it is reachable and not overloaded",
+            retry: .later)
     }
 }
 
@@ -72,7 +73,9 @@ struct SocketConnection: ~Copyable {
         }
         do throws(CertsError) {
             if result != 0 {
-                guard errno == EINPROGRESS || errno == EINTR else { throw failure("cannot connect to \(address.text)", errno) }
+                guard errno == EINPROGRESS || errno == EINTR else {
+                    throw failure("cannot connect to \(address.text)", errno)
+                }
                 try wait(descriptor, POLLOUT, limit, "no connection to \(address.text)")
                 var code: Int32 = 0
                 var size = socklen_t(MemoryLayout<Int32>.size)
@@ -118,7 +121,8 @@ struct SocketConnection: ~Copyable {
             if count > 0 { return buffer }
             if count == 0 {
                 throw CertsError(
-                    .probeFailed, "the server closed the connection in the handshake", hint: "see the server's log", retry: .later)
+                    .probeFailed, "the server closed the connection in the handshake", hint: "see the server's log",
+                    retry: .later)
             }
             if errno == EAGAIN || errno == EWOULDBLOCK {
                 try Self.wait(descriptor, POLLIN, limit, "the server did not finish the handshake")
@@ -128,7 +132,8 @@ struct SocketConnection: ~Copyable {
         }
     }
 
-    private static func wait(_ descriptor: Int32, _ events: Int32, _ limit: Deadline, _ what: String) throws(CertsError) {
+    private static func wait(_ descriptor: Int32, _ events: Int32, _ limit: Deadline, _ what: String) throws(CertsError)
+    {
         while true {
             var entry = pollfd(fd: descriptor, events: Int16(events), revents: 0)
             let ready = poll(&entry, 1, limit.milliseconds)
@@ -141,7 +146,8 @@ struct SocketConnection: ~Copyable {
     private static func failure(_ what: String, _ code: Int32) -> CertsError {
         CertsError(
             .probeFailed, "\(what): \(String(cString: strerror(code)))",
-            hint: code == ECONNREFUSED ? "see whether the server runs and listens there" : "check address, port and network",
+            hint: code == ECONNREFUSED
+                ? "see whether the server runs and listens there" : "check address, port and network",
             retry: .later)
     }
 }

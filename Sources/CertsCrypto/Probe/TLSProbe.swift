@@ -32,7 +32,8 @@ package struct TLSProbe: Sendable {
     }
 
     package init(
-        host: String, port: Int, serverName: String? = nil, deadline: Duration = .seconds(10), versions: Versions = .any,
+        host: String, port: Int, serverName: String? = nil, deadline: Duration = .seconds(10),
+        versions: Versions = .any,
         signatureAlgorithms: SignatureAlgorithms = .any
     ) {
         self.host = host
@@ -83,13 +84,16 @@ package struct TLSProbe: Sendable {
             }
         // Set in any case: openssl.cnf of the host has minimum versions of its own.
         try CertsError.check(certs_SSL_CTX_set_min_proto_version(context.pointer, lowest), "cannot set the TLS version")
-        try CertsError.check(certs_SSL_CTX_set_max_proto_version(context.pointer, highest), "cannot set the TLS version")
+        try CertsError.check(
+            certs_SSL_CTX_set_max_proto_version(context.pointer, highest), "cannot set the TLS version")
         guard let choice = signatureAlgorithms.choice else {
-            try CertsError.check(SSL_CTX_set_cipher_list(context.pointer, "ALL:!aNULL:!eNULL:@SECLEVEL=0"), "cannot set the ciphers")
+            try CertsError.check(
+                SSL_CTX_set_cipher_list(context.pointer, "ALL:!aNULL:!eNULL:@SECLEVEL=0"), "cannot set the ciphers")
             return context
         }
         // Up to TLS 1.2 the cipher decides as well (RFC 5246 §7.4.2), from TLS 1.3 on the signature algorithms alone.
-        try CertsError.check(certs_SSL_CTX_set1_sigalgs_list(context.pointer, choice.signatures), "cannot set the signature algorithms")
+        try CertsError.check(
+            certs_SSL_CTX_set1_sigalgs_list(context.pointer, choice.signatures), "cannot set the signature algorithms")
         try CertsError.check(SSL_CTX_set_cipher_list(context.pointer, choice.ciphers), "cannot set the ciphers")
         return context
     }
@@ -121,14 +125,20 @@ package struct TLSProbe: Sendable {
             try flush(outgoing, to: socket, limit: limit, ignoringFailure: failure != nil)
             if result == 1 { break }
             if let failure {
-                throw CertsError(.probeFailed, "the handshake failed: \(failure)", hint: "see what listens there and which TLS versions it speaks")
+                throw CertsError(
+                    .probeFailed, "the handshake failed: \(failure)",
+                    hint: "see what listens there and which TLS versions it speaks")
             }
             let bytes = try socket.receive(limit: limit)
             received += bytes.count
             guard received <= Self.maximumHandshake else {
-                throw CertsError(.probeFailed, "the server sent more than \(Self.maximumHandshake) bytes of handshake", hint: "see what listens there")
+                throw CertsError(
+                    .probeFailed, "the server sent more than \(Self.maximumHandshake) bytes of handshake",
+                    hint: "see what listens there")
             }
-            guard BIO_write(incoming, bytes, Int32(bytes.count)) == Int32(bytes.count) else { throw .openSSL(.openSSL, "no memory") }
+            guard BIO_write(incoming, bytes, Int32(bytes.count)) == Int32(bytes.count) else {
+                throw .openSSL(.openSSL, "no memory")
+            }
         }
         let result = try result(of: session, address: socket.address, limit: limit)
         // A polite end, so that the server does not log an aborted connection. It is no part of the proof.
@@ -174,7 +184,8 @@ package struct TLSProbe: Sendable {
             address: address, leaf: leaf, chain: chain, protocolVersion: String(cString: SSL_get_version(session)),
             cipher: SSL_CIPHER_get_name(SSL_get_current_cipher(session)).map { String(cString: $0) } ?? "",
             signatureType: hasSignature ? Self.signatureName(signature) : nil,
-            ocspStaple: stapleLength > 0 ? staple.map { Data(bytes: $0, count: stapleLength) } : nil, elapsed: limit.elapsed)
+            ocspStaple: stapleLength > 0 ? staple.map { Data(bytes: $0, count: stapleLength) } : nil,
+            elapsed: limit.elapsed)
     }
 
     private static func signatureName(_ nid: Int32) -> String? {

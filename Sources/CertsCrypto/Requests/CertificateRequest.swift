@@ -50,7 +50,9 @@ package struct CertificateRequest: Sendable, Hashable {
         try CertsError.check(X509_REQ_add_extensions(request.pointer, extensions.pointer), "cannot add the extensions")
         try key.withKey { (pkey) throws(CertsError) in
             try CertsError.check(X509_REQ_set_pubkey(request.pointer, pkey), "cannot set the public key")
-            guard X509_REQ_sign(request.pointer, pkey, key.digest) > 0 else { throw .openSSL(.openSSL, "cannot sign the request") }
+            guard X509_REQ_sign(request.pointer, pkey, key.digest) > 0 else {
+                throw .openSSL(.openSSL, "cannot sign the request")
+            }
         }
         let der = try encodeDER("a request") { i2d_X509_REQ(request.pointer, $0) }
         return CertificateRequest(
@@ -59,7 +61,8 @@ package struct CertificateRequest: Sendable, Hashable {
     }
 
     private init(
-        der: Data, subject: Subject, subjectText: String, names: [AlternativeName], foreignNameCount: Int, publicKeyDER: Data
+        der: Data, subject: Subject, subjectText: String, names: [AlternativeName], foreignNameCount: Int,
+        publicKeyDER: Data
     ) {
         self.der = der
         self.subject = subject
@@ -107,7 +110,8 @@ package struct CertificateRequest: Sendable, Hashable {
         }
         let (names, foreign) = try Self.alternativeNames(of: request)
         self.init(
-            der: der, subject: SubjectName.subject(name), subjectText: try SubjectName.text(name), names: names,
+            der: der, subject: SubjectName.subject(name), subjectText: try SubjectName.text(name),
+            names: names,
             foreignNameCount: foreign, publicKeyDER: try Self.publicKey(of: request))
     }
 
@@ -115,7 +119,8 @@ package struct CertificateRequest: Sendable, Hashable {
         guard !bytes.isEmpty, bytes.count <= maximumSize else {
             throw CertsError(
                 .requestMalformed,
-                bytes.isEmpty ? "the request is empty" : "the request has \(bytes.count) bytes; \(maximumSize) are allowed",
+                bytes.isEmpty
+                    ? "the request is empty" : "the request has \(bytes.count) bytes; \(maximumSize) are allowed",
                 hint: "give one PKCS#10 request")
         }
     }
@@ -134,7 +139,8 @@ package struct CertificateRequest: Sendable, Hashable {
         guard let list = X509V3_get_d2i(extensions, NID_subject_alt_name, &status, nil) else {
             // -1: there is none. -2: more than one. Otherwise it does not parse.
             guard status == -1 else {
-                throw .openSSL(.requestMalformed, "the alternative names of the request cannot be read", hint: "make it again")
+                throw .openSSL(
+                    .requestMalformed, "the alternative names of the request cannot be read", hint: "make it again")
             }
             return ([], 0)
         }

@@ -46,10 +46,14 @@ struct ExtensionList: ~Copyable {
 
     /// Adds an extension whose value is already DER.
     func add(_ raw: CertificateTemplate.RawExtension) throws(CertsError) {
-        let object = try OpenSSLObject(OBJ_txt2obj(raw.oid, 1), ASN1_OBJECT_free, "'\(raw.oid)' is not an object identifier")
-        guard let value = ASN1_STRING_type_new(V_ASN1_OCTET_STRING) else { throw .openSSL(.openSSL, "cannot make extensions") }
+        let object = try OpenSSLObject(
+            OBJ_txt2obj(raw.oid, 1), ASN1_OBJECT_free, "'\(raw.oid)' is not an object identifier")
+        guard let value = ASN1_STRING_type_new(V_ASN1_OCTET_STRING) else {
+            throw .openSSL(.openSSL, "cannot make extensions")
+        }
         defer { ASN1_STRING_free(value) }
-        try CertsError.check(ASN1_STRING_set(value, Array(raw.der), Int32(clamping: raw.der.count)), "cannot make extensions")
+        try CertsError.check(
+            ASN1_STRING_set(value, Array(raw.der), Int32(clamping: raw.der.count)), "cannot make extensions")
         try push(
             X509_EXTENSION_create_by_OBJ(nil, object.pointer, raw.critical ? 1 : 0, value), "cannot make an extension")
     }

@@ -27,7 +27,8 @@ enum GeneralNames {
             let parts = text.split(separator: "@", omittingEmptySubsequences: false)
             guard isPrintableASCII(text), text.utf8.count <= 320, parts.count == 2, !parts[0].isEmpty, !parts[1].isEmpty
             else {
-                throw CertsError(.nameInvalid, "'\(text)' is not an e-mail address", hint: "write it like ops@example.com")
+                throw CertsError(
+                    .nameInvalid, "'\(text)' is not an e-mail address", hint: "write it like ops@example.com")
             }
             return name
         case .uri(let text):
@@ -35,7 +36,8 @@ enum GeneralNames {
             guard isPrintableASCII(text), text.utf8.count <= 2048, let url = URLComponents(string: text),
                 let scheme = url.scheme, text.utf8.count > scheme.utf8.count + 1
             else {
-                throw CertsError(.nameInvalid, "'\(text)' is not an absolute URI", hint: "write it like spiffe://example.com/a")
+                throw CertsError(
+                    .nameInvalid, "'\(text)' is not an absolute URI", hint: "write it like spiffe://example.com/a")
             }
             return name
         }
@@ -103,14 +105,17 @@ enum GeneralNames {
         do throws(CertsError) {
             return (try validated(names), foreign)
         } catch {
-            throw CertsError(.requestMalformed, "the request asks for a name that cannot be: \(error.message)", hint: error.hint)
+            throw CertsError(
+                .requestMalformed, "the request asks for a name that cannot be: \(error.message)", hint: error.hint)
         }
     }
 
     private static func name(tag: Int32, _ bytes: [UInt8]) throws(CertsError) -> AlternativeName {
         if tag == GEN_IPADD {
             guard let address = IPAddress(bytes: bytes) else {
-                throw CertsError(.requestMalformed, "the request has an IP address of \(bytes.count) bytes", hint: "4 or 16 are allowed")
+                throw CertsError(
+                    .requestMalformed, "the request has an IP address of \(bytes.count) bytes",
+                    hint: "4 or 16 are allowed")
             }
             return .ip(address)
         }

@@ -36,7 +36,8 @@ enum SubjectName {
             Attribute(nid: NID_localityName, label: "locality", limit: 128, value: subject.locality),
             Attribute(nid: NID_organizationName, label: "organization", limit: 64, value: subject.organization),
             Attribute(
-                nid: NID_organizationalUnitName, label: "organizational unit", limit: 64, value: subject.organizationalUnit),
+                nid: NID_organizationalUnitName, label: "organizational unit", limit: 64,
+                value: subject.organizationalUnit),
             Attribute(nid: NID_commonName, label: "common name", limit: 64, value: subject.commonName),
         ]
     }
@@ -56,7 +57,8 @@ enum SubjectName {
             throw refuse(
                 "has \(count) characters; \(attribute.limit) are allowed (RFC 5280)",
                 attribute.nid == NID_commonName
-                    ? "leave the common name out: the names that clients check are the alternative names" : "shorten it")
+                    ? "leave the common name out: the names that clients check are the alternative names" : "shorten it"
+            )
         }
         guard !value.unicodeScalars.contains(where: { $0.value < 0x20 || (0x7f..<0xa0).contains($0.value) }) else {
             throw refuse("has a control character", "remove it")

@@ -120,7 +120,7 @@ package struct RotationEngine: Sendable {
     @discardableResult
     package func recover() async throws -> [Result] {
         let open = try await context.journal.openRotations()
-        return await forEach(open) { stale in
+        let results = await forEach(open) { stale in
             await self.locked(stale.certificate) {
                 guard let rotation = try await self.openRotation(of: stale.certificate) else { return .rotated(stale) }
                 if rotation.step == .issue, rotation.resumeHandle != nil, let at = rotation.resumeAt, at > self.context.now {
@@ -131,6 +131,22 @@ package struct RotationEngine: Sendable {
                     metadata: ["certificate": "\(rotation.certificate)", "rotation": "\(rotation.id)", "step": "\(rotation.step.rawValue)"])
                 return try await self.run(rotation, resuming: true)
             }
+        }
+        try await removeOrphans()
+        return results
+    }
+
+    /// What dead processes left in the state directory: temporary files, and revisions that were never issued.
+    private func removeOrphans() async throws {
+        try await context.revisions.removeLeftovers()
+        for orphan in try await context.revisions.orphanedRevisions(openRotations: context.journal.openRotations()) {
+            // Held by a process that has just begun: then it is no orphan.
+            guard let lock = try? await context.revisions.lock(orphan.certificate) else { continue }
+            defer { lock.release() }
+            guard try await openRotation(of: orphan.certificate)?.revision != orphan.revision else { continue }
+            context.logger.notice(
+                "removing revision \(orphan.revision), which was never issued", metadata: ["certificate": "\(orphan.certificate)"])
+            try await context.revisions.discard(orphan.revision, of: orphan.certificate)
         }
     }
 

@@ -109,17 +109,6 @@ extension StateDirectory: RevisionStore {
     }
 }
 
-/// A revision's directory that holds no issued certificate and belongs to no open rotation.
-package struct OrphanedRevision: Sendable, Hashable {
-    package let certificate: Name
-    package let revision: Int
-
-    package init(certificate: Name, revision: Int) {
-        self.certificate = certificate
-        self.revision = revision
-    }
-}
-
 // MARK: - On a thread of the pool
 
 extension StateDirectory {

@@ -17,7 +17,8 @@ struct ServeCommand: AsyncParsableCommand {
         let published = PublishedSnapshot()
         let publisher = SnapshotPublisher(
             context: assembly.engine.context, published: published, version: Product.version)
-        let server = WebServer(declaration: assembly.declarations.server, snapshot: published, version: Product.version, logger: assembly.logger)
+        let server = try WebServer(
+            assembly.declarations.server, snapshot: published, version: Product.version, logger: assembly.logger)
         let timer = RenewalTimer(engine: assembly.engine, publisher: publisher)
         try await ServiceGroup(
             services: [server, timer], gracefulShutdownSignals: [.sigterm, .sigint], logger: assembly.logger

@@ -30,10 +30,10 @@ struct StatusCommand: AsyncParsableCommand {
     private func makeDatabaseAgain() async throws {
         let declarations = try ConfigurationFile.load(path: global.configurationPath)
         let state = try await StateDirectory.open(at: declarations.stateDirectory, create: false)
-        for finding in try await Database.rebuild(from: state) {
-            Terminal.note("\(finding.severity.rawValue): \(finding.message); \(finding.remedy)")
-        }
-        Terminal.note("the database was made again from \(state.path)")
+        let rebuilt = try await Database.rebuild(in: state, now: Date())
+        for file in rebuilt.quarantined { Terminal.note("left out: \(file.path): \(file.reason)") }
+        if let old = rebuilt.movedAside { Terminal.note("the old database was moved to \(old)") }
+        Terminal.note("made again from \(state.path): \(rebuilt.certificates) certificates, \(rebuilt.revisions) revisions")
     }
 
     static let columns: [Column<StatusReport.Entry>] = [

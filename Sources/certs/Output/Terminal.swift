@@ -13,7 +13,7 @@ enum Terminal {
 
     /// An error as a person reads it: what failed, the details a line each, and the next step.
     static func complain(_ error: CertsError) {
-        note("certs: \(error)")
+        note("certs: \(error.report)")
     }
 
     /// Colour only on a terminal, and never against the user's wish (no-color.org).

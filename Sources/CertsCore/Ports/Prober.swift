@@ -1,0 +1,31 @@
+package import Foundation
+
+/// Looks at what an endpoint serves, by one fresh handshake; implemented in CertsHAProxy on the probe of CertsCrypto.
+package protocol Prober: Sendable {
+    /// One TCP connection and one full handshake, never a resumed one: a resumed session shows the old certificate.
+    ///
+    /// - Parameters:
+    ///   - serverName: the SNI to send; `nil` sends none. ``Endpoint/serverName`` is not looked at.
+    ///   - deadline: for everything together.
+    /// - Throws: `probe.failed`, `probe.timeout`.
+    func probe(_ endpoint: Endpoint, serverName: String?, deadline: Duration) async throws -> ServedCertificate
+}
+
+/// What one handshake showed. The chain is as it was sent: nothing of it has been verified.
+package struct ServedCertificate: Sendable, Hashable {
+    /// DER, leaf first.
+    package let chainDER: [Data]
+    /// Of the leaf.
+    package let fingerprint: Fingerprint
+    /// Of the leaf, RFC 4514; sanitize before printing.
+    package let subject: String
+    /// Of the leaf.
+    package let notAfter: Date
+
+    package init(chainDER: [Data], fingerprint: Fingerprint, subject: String, notAfter: Date) {
+        self.chainDER = chainDER
+        self.fingerprint = fingerprint
+        self.subject = subject
+        self.notAfter = notAfter
+    }
+}

@@ -1,0 +1,157 @@
+import CertsCore
+import Foundation
+import NIOCore
+import NIOPosix
+
+/// HAProxy's `stats socket`: one command per connection, the reply is what comes until HAProxy closes it.
+struct RuntimeConnection: Sendable {
+    let socket: String
+    /// For one command: connect, write, the whole reply.
+    var deadline: Duration = .seconds(10)
+    /// In bytes. A list of 10,000 certificates has about 400 KB.
+    var replyLimit = 4 << 20
+
+    /// Sends one command and returns the reply as it came. Suspends, never blocks a thread; not cancellable, because a
+    /// command that was sent has an effect: the deadline bounds it.
+    ///
+    /// - Throws: `target.unreachable`, `target.timeout`, `target.unexpectedReply`, each with the path of the socket.
+    func send(_ command: RuntimeCommand) async throws(CertsError) -> String {
+        let loop = MultiThreadedEventLoopGroup.singleton.next()
+        let reply = loop.makePromise(of: ByteBuffer.self)
+        let limit = TimeAmount(deadline)
+        let timer = loop.scheduleTask(in: limit) { reply.fail(Failure.deadline) }
+        defer { timer.cancel() }
+        let replyLimit = replyLimit
+        let bootstrap = ClientBootstrap(group: loop).connectTimeout(limit).channelInitializer { channel in
+            channel.eventLoop.makeCompletedFuture {
+                try channel.pipeline.syncOperations.addHandler(ReplyCollector(reply: reply, limit: replyLimit))
+            }
+        }
+        do {
+            let channel = try await bootstrap.connect(unixDomainSocketPath: socket).get()
+            // Not awaited: HAProxy may refuse before it has read everything, and its reply is what counts.
+            channel.writeAndFlush(Self.bytes(of: command), promise: nil)
+            defer { channel.close(promise: nil) }
+            let bytes = try await reply.futureResult.get()
+            return String(decoding: bytes.readableBytesView, as: UTF8.self)
+        } catch {
+            reply.fail(error)
+            throw explain(error)
+        }
+    }
+
+    private static func bytes(of command: RuntimeCommand) -> ByteBuffer {
+        var buffer = ByteBufferAllocator().buffer(capacity: command.size)
+        buffer.writeString(command.line)
+        buffer.writeString("\n")
+        if let payload = command.payload {
+            payload.withBytes { _ = buffer.writeBytes($0) }
+            buffer.writeString("\n")
+        }
+        return buffer
+    }
+
+    fileprivate enum Failure: Error {
+        case deadline, tooLong
+    }
+
+    // MARK: Errors
+
+    private func explain(_ error: any Error) -> CertsError {
+        switch error {
+        case Failure.deadline, ChannelError.connectTimeout:
+            return CertsError(
+                .targetTimeout, "HAProxy did not answer at \(socket) within \(deadline)", subject: socket,
+                hint: "look at HAProxy's load and log, and whether another client holds the socket", retry: .later)
+        case Failure.tooLong:
+            return CertsError(
+                .targetUnexpectedReply, "the reply at \(socket) is longer than \(replyLimit) bytes", subject: socket,
+                hint: "check that this is the `stats socket` of HAProxy")
+        case SocketAddressError.unixDomainSocketPathTooLong:
+            return CertsError(
+                .configurationInvalid, "the path of the socket \(socket) is longer than 107 bytes", subject: socket,
+                hint: "give HAProxy's `stats socket` a shorter path")
+        case let error as IOError: return explain(errno: error.errnoCode, error)
+        default: return CertsError(.targetUnreachable, "cannot talk to HAProxy at \(socket)", subject: socket, cause: error, retry: .later)
+        }
+    }
+
+    func explain(errno code: CInt, _ error: any Error) -> CertsError {
+        switch code {
+        case ENOENT, ENOTDIR:
+            CertsError(
+                .targetUnreachable, "there is no socket at \(socket)", subject: socket,
+                hint: "start HAProxy, with `stats socket \(socket) mode 660 level admin` in its `global` section", retry: .later)
+        case ECONNREFUSED:
+            CertsError(
+                .targetUnreachable, "nobody listens at the socket \(socket)", subject: socket,
+                hint: "start HAProxy; the file is left over from a process that ended", retry: .later)
+        case EACCES, EPERM:
+            CertsError(
+                .targetUnreachable, "permission denied at the socket \(socket)", subject: socket, hint: permissionHint)
+        case EAGAIN:
+            CertsError(
+                .targetTimeout, "HAProxy does not accept connections at \(socket): its queue is full", subject: socket,
+                hint: "look at HAProxy's load and log", retry: .later)
+        default:
+            CertsError(.targetUnreachable, "cannot talk to HAProxy at \(socket)", subject: socket, cause: error, retry: .later)
+        }
+    }
+
+    private var permissionHint: String {
+        var status = stat()
+        guard stat(socket, &status) == 0 else {
+            return "let the user that runs certs enter the directory of the socket: add it to the directory's group"
+        }
+        var buffer = [CChar](repeating: 0, count: 4096)
+        var entry = group()
+        var found: UnsafeMutablePointer<group>?
+        let known = getgrgid_r(status.st_gid, &entry, &buffer, buffer.count, &found) == 0 && found != nil
+        let name = known ? String(cString: entry.gr_name) : String(status.st_gid)
+        return "add the user that runs certs to the group '\(name)', and give `stats socket` the mode 660"
+    }
+}
+
+/// Collects the bytes of one reply on the channel's event loop.
+private final class ReplyCollector: ChannelInboundHandler {
+    typealias InboundIn = ByteBuffer
+
+    private let reply: EventLoopPromise<ByteBuffer>
+    private let limit: Int
+    private var received = ByteBuffer()
+    private var failure: (any Error)?
+
+    init(reply: EventLoopPromise<ByteBuffer>, limit: Int) {
+        self.reply = reply
+        self.limit = limit
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        var part = unwrapInboundIn(data)
+        guard received.readableBytes + part.readableBytes <= limit else {
+            reply.fail(RuntimeConnection.Failure.tooLong)
+            return context.close(promise: nil)
+        }
+        received.writeBuffer(&part)
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        failure = error
+        context.close(promise: nil)
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        // HAProxy may reset the connection right after its reply, while we still write: what it said comes first.
+        if received.readableBytes == 0, let failure { reply.fail(failure) } else { reply.succeed(received) }
+    }
+}
+
+extension TimeAmount {
+    /// Saturates instead of trapping: durations come from the configuration.
+    init(_ duration: Duration) {
+        let (seconds, attoseconds) = duration.components
+        let (whole, overflow) = seconds.multipliedReportingOverflow(by: 1_000_000_000)
+        let (sum, carry) = whole.addingReportingOverflow(attoseconds / 1_000_000_000)
+        self = .nanoseconds(overflow || carry ? .max / 4 : max(0, sum))
+    }
+}

@@ -1,0 +1,161 @@
+import CertsCore
+import Foundation
+import Logging
+
+/// The conversation with one HAProxy about its certificates, typed. The caller holds the lock of the socket.
+struct RuntimeSession: Sendable {
+    let connection: RuntimeConnection
+    let logger: Logger
+
+    func list() async throws(CertsError) -> RuntimeReply.CertificateList {
+        try RuntimeReply.certificateList(try await connection.send(.listCertificates))
+    }
+
+    func process() async throws(CertsError) -> RuntimeReply.Process {
+        try RuntimeReply.process(try await connection.send(.showProcess))
+    }
+
+    func stored(_ name: StoreName) async throws(CertsError) -> RuntimeReply.StoredCertificate? {
+        try RuntimeReply.storedCertificate(try await connection.send(.show(name, pending: false)), name: name, pending: false)
+    }
+
+    /// What the open transaction on `name` holds.
+    func pending(_ name: StoreName) async throws(CertsError) -> RuntimeReply.StoredCertificate? {
+        try RuntimeReply.storedCertificate(try await connection.send(.show(name, pending: true)), name: name, pending: true)
+    }
+
+    func abort(_ name: StoreName) async throws(CertsError) -> RuntimeReply.AbortOutcome {
+        try RuntimeReply.abort(try await connection.send(.abort(name)), name: name)
+    }
+
+    /// Fails if the socket has no admin level, changing nothing: only an admin gets as far as hearing that there is no
+    /// such transaction. The name can be nobody's.
+    func requireAdmin() async throws(CertsError) {
+        _ = try await abort(try StoreName("certs-has-no-such-transaction"))
+    }
+
+    /// The one name under which HAProxy holds the file at `path`.
+    ///
+    /// - Throws: `target.notReferenced`, `target.ambiguous`.
+    static func resolve(_ path: String, in list: RuntimeReply.CertificateList) throws(CertsError) -> StoreName {
+        let wanted = StoreName.normalized(path)
+        let matches = list.names.filter { StoreName.normalized($0) == wanted }
+        if let match = matches.first, matches.count == 1 { return try StoreName(match) }
+        if matches.count > 1 {
+            throw CertsError(
+                .targetAmbiguous,
+                "HAProxy holds \(path) under \(matches.count) names: \(matches.joined(separator: ", "))", subject: path,
+                hint: "write the path in one way in HAProxy's configuration (`crt-base` adds a slash), and reload it")
+        }
+        let members = list.names.filter { [".rsa", ".ecdsa", ".dsa"].map { wanted + $0 }.contains(StoreName.normalized($0)) }
+        let file = wanted.split(separator: "/").last
+        let namesakes = list.names.filter { $0.split(separator: "/").last == file }
+        let hint =
+            if !members.isEmpty {
+                "HAProxy holds one file per key type there (\(members.joined(separator: ", "))): name one of them as the `bundle`"
+            } else if !namesakes.isEmpty {
+                "HAProxy has \(namesakes.prefix(3).joined(separator: ", ")): write that path as the `bundle`, or mount it there"
+            } else {
+                "put a first bundle at \(path), name it after `crt` in HAProxy's configuration and reload; or use a reload method"
+            }
+        throw CertsError(.targetNotReferenced, "HAProxy has no certificate from \(path)", subject: path, hint: hint)
+    }
+
+    // MARK: The swap
+
+    /// Puts `bundle` into HAProxy's memory under `name`: set, read back, commit, read back. Whatever goes wrong, a
+    /// transaction of ours does not stay behind.
+    ///
+    /// - Parameter leaf: the leaf of the bundle; what HAProxy says it has is compared with it.
+    func swap(_ name: StoreName, to bundle: Secret, leaf: CertificateRecord) async throws(CertsError) {
+        let command = try RuntimeCommand.set(name, bundle)
+        let before = try await process()
+        guard !before.isStopping else { throw Self.isLeaving(before, connection.socket) }
+        try await open(name, command, leaf)
+        let instances: Int
+        do throws(CertsError) {
+            guard let staged = try await pending(name), Self.matches(staged, leaf) else {
+                throw CertsError(
+                    .targetUnexpectedReply, "HAProxy did not keep the certificate that it was sent for \(name)", subject: name.rawValue,
+                    hint: "another client uses the socket at the same time: let only certs update this file", retry: .later)
+            }
+            instances = try RuntimeReply.commit(try await connection.send(.commit(name)), name: name)
+        } catch {
+            instances = try await settle(name, leaf, after: error)
+        }
+        guard let live = try await stored(name), Self.matches(live, leaf), live.status == "Used" else {
+            throw CertsError(
+                .targetUnexpectedReply, "HAProxy said that it took the certificate for \(name), but holds another one",
+                subject: name.rawValue, retry: .later)
+        }
+        let after = try await process()
+        guard after.pid == before.pid, !after.isStopping else { throw Self.isLeaving(after, connection.socket) }
+        logger.info("HAProxy took the certificate", metadata: ["file": "\(name)", "instances": "\(instances)", "pid": "\(after.pid)"])
+    }
+
+    private func open(_ name: StoreName, _ command: RuntimeCommand, _ leaf: CertificateRecord) async throws(CertsError) {
+        let outcome: RuntimeReply.SetOutcome
+        do throws(CertsError) {
+            outcome = try RuntimeReply.set(try await connection.send(command), name: name)
+        } catch where error.code == .targetRefused || error.code == .targetNotReferenced {
+            throw error
+        } catch {
+            // No reply, or none that can be read: the transaction may be open.
+            throw await withdraw(name, leaf, after: error)
+        }
+        guard case .updated(let other) = outcome else { return }
+        // Somebody opened a transaction after we had looked. HAProxy 2.6 puts our payload into it, whatever it is
+        // about: left alone, the other client's commit would serve our certificate for their names.
+        let overwritten = other == name.rawValue ? name : try StoreName(other)
+        let error = CertsError(
+            .targetForeignTransaction,
+            "another client opened a transaction for \(other) at the same moment; it was aborted, because HAProxy mixed ours into it",
+            subject: other, hint: "let only certs update certificates at this socket, then run again", retry: .later)
+        throw await withdraw(overwritten, leaf, after: error)
+    }
+
+    /// After a commit that failed, or whose answer is not known: looks whether it took effect, and cleans up if not.
+    private func settle(_ name: StoreName, _ leaf: CertificateRecord, after error: CertsError) async throws(CertsError) -> Int {
+        // A refusal is an answer; everything else leaves open what happened.
+        if error.code != .targetRefused, let live = try? await stored(name), Self.matches(live, leaf),
+            (try? await list())?.openTransaction == nil
+        {
+            return 0
+        }
+        throw await withdraw(name, leaf, after: error)
+    }
+
+    /// Aborts the transaction on `name` if it holds what we sent; returns `error`, with a note if that failed.
+    private func withdraw(_ name: StoreName, _ leaf: CertificateRecord, after error: CertsError) async -> CertsError {
+        do {
+            guard try await list().openTransaction == name.rawValue else { return error }
+            if let held = try await pending(name), !held.sha1.isEmpty, !Self.matches(held, leaf) { return error }
+            _ = try await abort(name)
+            guard try await list().openTransaction != name.rawValue else {
+                return error.noting("the transaction on \(name) is still open: `abort ssl cert \(name)` at the socket ends it")
+            }
+            return error
+        } catch let failure {
+            return error.noting("the transaction on \(name) could not be aborted: \(failure.message)")
+        }
+    }
+
+    static func matches(_ stored: RuntimeReply.StoredCertificate, _ leaf: CertificateRecord) -> Bool {
+        stored.sha1 == leaf.sha1 && stored.serial == RuntimeReply.serial(leaf.serial)
+    }
+
+    private static func isLeaving(_ process: RuntimeReply.Process, _ socket: String) -> CertsError {
+        CertsError(
+            .targetUnreachable, "HAProxy (pid \(process.pid)) at \(socket) is being reloaded or stopped", subject: socket,
+            hint: "run again when the reload is done", retry: .later)
+    }
+}
+
+extension CertsError {
+    /// The same error with one more thing to know.
+    func noting(_ note: String) -> CertsError {
+        var result = CertsError(code, "\(message); \(note)", subject: subject, stage: stage, hint: hint, details: details, retry: retry)
+        if let cause { result = CertsError(code, "\(message) (\(cause)); \(note)", subject: subject, stage: stage, hint: hint, details: details, retry: retry) }
+        return result
+    }
+}

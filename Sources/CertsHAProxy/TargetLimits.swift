@@ -1,0 +1,9 @@
+/// The times that a target waits at most; tests make them short.
+struct TargetLimits: Sendable {
+    /// For one reply of HAProxy's runtime API.
+    var reply: Duration = .seconds(10)
+    /// For the lock that one host's rotations take in turn.
+    var lock: Duration = .seconds(60)
+    /// After a hot swap, for endpoints that cannot be connected to.
+    var connect: Duration = .seconds(2)
+}

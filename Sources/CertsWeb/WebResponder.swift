@@ -1,0 +1,116 @@
+import CertsCore
+import CertsEngine
+import Foundation
+import HTTPTypes
+import Hummingbird
+import HummingbirdCore
+import NIOCore
+
+/// Answers the four paths; everything else is refused by default.
+///
+/// Paths are compared as they came: what is written in another way (`//metrics`, `%6detrics`) is another path.
+struct WebResponder: HTTPResponder {
+    typealias Context = WebContext
+
+    let snapshot: PublishedSnapshot
+    let landingPage: LandingPage
+
+    func respond(to request: Request, context: Context) async throws -> Response {
+        var response = answer(request)
+        response.headers.append(HTTPField(name: .xContentTypeOptions, value: "nosniff"))
+        if hasBody(request) {
+            // Nothing here takes a body, so it is not waited for either. Only our half is closed: what the client still
+            // sends would otherwise answer it with a reset, before it has read what we say.
+            response.headers[.connection] = "close"
+            let said = response.body
+            response.body = ResponseBody(contentLength: said.contentLength) { writer in
+                try await said.write(writer)
+                context.channel.close(mode: .output, promise: nil)
+            }
+        }
+        return request.method == .head ? response.createHeadResponse() : response
+    }
+
+    private func answer(_ request: Request) -> Response {
+        let page: (Request) -> Response
+        switch request.uri.path {
+        case "/": page = landing
+        case "/metrics": page = metrics
+        case "/healthz": page = { _ in text(.ok, "ok\n") }
+        case "/readyz": page = readiness
+        default: return text(.notFound, "not found; see / for what there is\n")
+        }
+        guard request.method == .get || request.method == .head else {
+            var response = text(.methodNotAllowed, "only GET and HEAD\n")
+            response.headers[.allow] = "GET, HEAD"
+            return response
+        }
+        guard !hasBody(request) else { return text(.contentTooLarge, "a request has no body here\n") }
+        return page(request)
+    }
+
+    private func hasBody(_ request: Request) -> Bool {
+        if request.headers[.transferEncoding] != nil { return true }
+        return request.headers[.contentLength].map { $0 != "0" } ?? false
+    }
+
+    private func metrics(_ request: Request) -> Response {
+        let value = snapshot.current
+        var headers = HTTPFields([HTTPField(name: .contentType, value: PrometheusText.contentType)])
+        var bytes = value.metricsText
+        if let gzip = value.gzip {
+            headers[.vary] = "Accept-Encoding"
+            if acceptsGzip(request) {
+                bytes = gzip
+                headers[.contentEncoding] = "gzip"
+            }
+        }
+        return Response(status: .ok, headers: headers, body: ResponseBody(byteBuffer: ByteBuffer(bytes: bytes)))
+    }
+
+    /// `gzip` or `*` with a weight other than 0 (RFC 9110 §12.5.3).
+    private func acceptsGzip(_ request: Request) -> Bool {
+        let codings = request.headers[values: .acceptEncoding].flatMap { $0.split(separator: ",") }
+        return codings.contains { coding in
+            let parts = coding.lowercased().split(separator: ";").map { $0.trimmingCharacters(in: .whitespaces) }
+            guard let name = parts.first, name == "gzip" || name == "*" else { return false }
+            let weight = parts.dropFirst().first { $0.hasPrefix("q=") }.map { Double($0.dropFirst(2)) ?? 0 }
+            return weight ?? 1 > 0
+        }
+    }
+
+    private func readiness(_ request: Request) -> Response {
+        switch snapshot.current.readiness {
+        case .ready: text(.ok, "ready\n")
+        case .notReady(let reason): text(.serviceUnavailable, "not ready: \(TerminalText.sanitized(reason))\n")
+        }
+    }
+
+    private func landing(_ request: Request) -> Response {
+        var response = unstored(.ok, "text/html; charset=utf-8", landingPage.render(snapshot.current))
+        // The page has no script, no style and no image, so none may come in.
+        response.headers.append(HTTPField(name: .contentSecurityPolicy, value: "default-src 'none'; frame-ancestors 'none'"))
+        return response
+    }
+
+    private func text(_ status: HTTPResponse.Status, _ text: String) -> Response {
+        unstored(status, "text/plain; charset=utf-8", text)
+    }
+
+    private func unstored(_ status: HTTPResponse.Status, _ type: String, _ text: String) -> Response {
+        Response(
+            status: status, headers: HTTPFields([HTTPField(name: .contentType, value: type), HTTPField(name: .cacheControl, value: "no-store")]),
+            body: ResponseBody(byteBuffer: ByteBuffer(string: text)))
+    }
+}
+
+/// What belongs to one request: also its connection, to be able to end it.
+struct WebContext: RequestContext {
+    var coreContext: CoreRequestContextStorage
+    let channel: any Channel
+
+    init(source: ApplicationRequestContextSource) {
+        coreContext = CoreRequestContextStorage(source: source)
+        channel = source.channel
+    }
+}
