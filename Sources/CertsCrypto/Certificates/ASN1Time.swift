@@ -31,6 +31,15 @@ enum ASN1Time {
         return Reading(seconds: day * 86_400 + clock, isStrict: false)
     }
 
+    /// Seconds since 1970 of a time with this tag in the form that RFC 5280 demands; `nil` for every other one.
+    static func plain(tag: UInt8, _ digits: UnsafeBufferPointer<UInt8>) -> Int64? {
+        switch (Int32(tag), digits.count) {
+        case (V_ASN1_UTCTIME, 13): seconds(digits, yearDigits: 2)
+        case (V_ASN1_GENERALIZEDTIME, 15): seconds(digits, yearDigits: 4)
+        default: nil
+        }
+    }
+
     /// `YYMMDDHHMMSSZ` or `YYYYMMDDHHMMSSZ`; own arithmetic, because `ASN1_TIME_to_tm` with `timegm` costs as much as
     /// all the rest of a record.
     private static func seconds(_ digits: UnsafeBufferPointer<UInt8>, yearDigits: Int) -> Int64? {

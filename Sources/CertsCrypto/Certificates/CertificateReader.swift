@@ -69,6 +69,7 @@ package enum CertificateReader {
         guard der.count <= sizeLimit, let start = der.bindMemory(to: UInt8.self).baseAddress else {
             throw CertsError(.certificateMalformed, malformed, hint: "give a certificate in PEM or DER")
         }
+        if let record = PlainCertificate.record(of: der) { return record }
         var x509: OpaquePointer? = X509_new_ex(KeylessLibrary.shared.context, nil)
         defer { X509_free(x509) }
         var end: UnsafePointer<UInt8>? = start
