@@ -19,7 +19,7 @@ enum InventoryBenchmark {
         var measured: [Double] = []
         for _ in 0...passes {
             measured.append(
-                try seconds {
+                try processorSeconds {
                     for file in files {
                         let record = try CertificateReader.firstRecord(in: file)
                         checksum &+= record.subject.utf8.count &+ record.sha256.utf8.count

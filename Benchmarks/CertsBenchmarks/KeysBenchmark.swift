@@ -17,7 +17,7 @@ enum KeysBenchmark {
     static func run(_ algorithm: String, count: Int) throws {
         let algorithm = try parse(algorithm)
         var checksum = try size(of: algorithm)
-        let elapsed = try seconds {
+        let elapsed = try processorSeconds {
             for _ in 0..<count { checksum &+= try size(of: algorithm) }
         }
         try report(Figures(count: count, seconds: elapsed, checksum: checksum))

@@ -19,6 +19,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"syscall"
 	"time"
 )
 
@@ -35,6 +36,13 @@ func check(err error) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
+}
+
+// now is the processor time of the process in seconds, the garbage collector included.
+func now() float64 {
+	usage := syscall.Rusage{}
+	check(syscall.Getrusage(syscall.RUSAGE_SELF, &usage))
+	return float64(usage.Utime.Nano()+usage.Stime.Nano()) / 1e9
 }
 
 func parse(text []byte) (*x509.Certificate, [32]byte) {
@@ -79,7 +87,7 @@ func main() {
 	checksum := 0
 	seconds := []float64{}
 	for pass := 0; pass <= passes; pass++ {
-		start := time.Now()
+		start := now()
 		for _, text := range texts {
 			certificate, digest := parse(text)
 			checksum += int(digest[0])
@@ -88,7 +96,7 @@ func main() {
 			}
 		}
 		if pass > 0 {
-			seconds = append(seconds, time.Since(start).Seconds())
+			seconds = append(seconds, now()-start)
 		}
 	}
 	check(json.NewEncoder(os.Stdout).Encode(map[string]any{"count": count, "seconds": seconds, "checksum": checksum}))
