@@ -19,6 +19,8 @@
 #include <openssl/x509_vfy.h>
 #include <openssl/x509v3.h>
 
+#include "plain_certificate.h"
+
 // `BIO_get_mem_data` is a macro over `BIO_ctrl`.
 static inline long certs_BIO_get_mem_data(BIO *bio, char **out) { return BIO_get_mem_data(bio, out); }
 

@@ -13,7 +13,8 @@ package enum TargetFactory {
     }
 
     static func make(
-        _ declaration: TargetDeclaration, files: any LiveFiles, proof: EndpointProof, limits: TargetLimits, logger: Logger
+        _ declaration: TargetDeclaration, files: any LiveFiles, proof: EndpointProof, limits: TargetLimits,
+        logger: Logger
     ) -> any DeploymentTarget {
         var logger = logger
         logger[metadataKey: "target"] = "\(declaration.name)"
@@ -22,11 +23,13 @@ package enum TargetFactory {
             RuntimeTarget(declaration, socket: socket, files: files, proof: proof, limits: limits, logger: logger)
         case .signal(let pidFile, let signal):
             ReloadTarget(
-                declaration, reloader: SignalReloader(pidFile: pidFile, signal: signal, files: files), files: files, proof: proof,
+                declaration, reloader: SignalReloader(pidFile: pidFile, signal: signal, files: files), files: files,
+                proof: proof,
                 limits: limits, logger: logger)
         case .command(let command):
             ReloadTarget(
-                declaration, reloader: CommandReloader(command: command), files: files, proof: proof, limits: limits, logger: logger)
+                declaration, reloader: CommandReloader(command: command), files: files, proof: proof, limits: limits,
+                logger: logger)
         }
     }
 }

@@ -8,7 +8,12 @@ struct GlobalOptions: ParsableArguments {
     @Option(name: .long, help: "The configuration file. [default: $CERTS_CONFIG, Certs/certs.yml, /etc/certs/certs.yml]", completion: .file())
     var config: String?
 
-    @Option(name: .long, help: "How much to log on stderr: trace, debug, info, notice, warning, error.")
+    @Option(
+        name: .long, help: "How much to log on stderr: trace, debug, info, notice, warning or error.",
+        transform: { word in
+            guard let level = Logger.Level(rawValue: word) else { throw ValidationError("'\(word)' is no log level") }
+            return level
+        })
     var logLevel: Logger.Level?
 
     /// The file to read: the first that is named or exists.
@@ -25,5 +30,3 @@ struct GlobalOptions: ParsableArguments {
         return logger
     }
 }
-
-extension Logger.Level: ExpressibleByArgument {}

@@ -27,12 +27,13 @@ struct EngineWorld {
         database = try await Database.open(in: state)
         issuer = try FakeIssuer(name: Name("fake"), validity: validity, now: clock.now.wall)
         let root = directory.path
-        targets = try (0..<count).map { index in
+        let targets = try (0..<count).map { index in
             FakeTarget(
                 TargetDeclaration(
                     name: try Name("target-\(index)"), bundle: "\(root)/{name}.pem", reload: .runtime(socket: "/none"),
                     endpoints: [Endpoint(host: "127.0.0.1", port: 1000 + index, serverName: "messenger.example.com")]))
         }
+        self.targets = targets
         declarations = Declarations(
             stateDirectory: state.path, issuers: [IssuerDeclaration(name: issuer.name, kind: .selfSigned(validity: 1))],
             certificates: try certificates.map {

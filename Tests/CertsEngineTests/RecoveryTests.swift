@@ -1,5 +1,6 @@
 import CertsCore
 import CertsEngine
+import CertsStore
 import CertsTesting
 import Foundation
 import Synchronization

@@ -1,6 +1,7 @@
 import CertsCore
 import CertsCrypto
 import CertsEngine
+import CertsStore
 import CertsTesting
 import Foundation
 import Testing

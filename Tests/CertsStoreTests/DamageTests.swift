@@ -25,7 +25,10 @@ private func exclusiveHolder(of path: String) throws -> Process {
 }
 
 private func sql(_ path: String, _ statement: String) throws {
-    try run("/usr/bin/env", "python3", "-c", "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute(sys.argv[2]); c.commit(); c.close()", path, statement)
+    try run(
+        "/usr/bin/env", "python3", "-c",
+        "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute(sys.argv[2]); c.commit(); c.close()", path,
+        statement)
 }
 
 @Suite(.timeLimit(.minutes(2))) struct `A damaged, locked or foreign database` {
@@ -61,7 +64,9 @@ private func sql(_ path: String, _ statement: String) throws {
         return try await database.states()
     }
 
-    @Test(arguments: 0..<16) func `overwritten at one of 16 places is reported or still whole, and is made again`(part: Int) async throws {
+    @Test(arguments: 0..<16) func `overwritten at one of 16 places is reported or still whole, and is made again`(
+        part: Int
+    ) async throws {
         let before = try await filled()
         var bytes = try Data(contentsOf: URL(fileURLWithPath: path))
         let size = bytes.count
@@ -81,7 +86,10 @@ private func sql(_ path: String, _ statement: String) throws {
         #expect(rebuilt.movedAside.map { access($0, F_OK) } == 0)
     }
 
-    @Test(arguments: ["garbage that is no database at all, but long enough for its header to be looked at by everyone ......", "SQLite format 3\0"])
+    @Test(arguments: [
+        "garbage that is no database at all, but long enough for its header to be looked at by everyone ......",
+        "SQLite format 3\0",
+    ])
     func `that is something else is reported`(text: String) async throws {
         try put(text, at: path)
         let error = await failure { _ = try await use() }
@@ -182,7 +190,10 @@ private func sql(_ path: String, _ statement: String) throws {
         #expect(try await rebuilt.database.history(of: nil, limit: 100) == history)
         #expect(rebuilt.certificates == 2)
         #expect(rebuilt.revisions == 6)
-        #expect(rebuilt.quarantined.map(\.path) == ["\(broken)/1/revision.json", "\(broken)/2/revision.json", "\(broken)/current"])
+        #expect(
+            rebuilt.quarantined.map(\.path) == [
+                "\(broken)/1/revision.json", "\(broken)/2/revision.json", "\(broken)/current",
+            ])
         #expect(rebuilt.quarantined.allSatisfy { !$0.reason.isEmpty })
         #expect(rebuilt.movedAside == "\(state.path)/certs.sqlite.corrupt-1800000000")
         let error = await failure { try await database.save(expected[0]) }
@@ -197,7 +208,8 @@ private func sql(_ path: String, _ statement: String) throws {
         let state = try await place.state()
         let name = try Name("alpha")
         var manifest = RevisionManifest(
-            certificate: name, revision: 1, requested: try Sample.requested(), record: Sample.record(), issuedAt: Sample.start)
+            certificate: name, revision: 1, requested: try Sample.requested(), record: Sample.record(),
+            issuedAt: Sample.start)
         manifest.rotation = Sample.committed(id: "a", name, revision: 1)
         var bytes = try manifest.encoded().withBytes { Array($0) }
         bytes[bytes.count * part / 64] ^= UInt8(1 << (part % 7))

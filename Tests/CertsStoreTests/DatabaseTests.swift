@@ -47,7 +47,8 @@ import Testing
         let other = try Name("other")
         for index in 0..<6 {
             let start = Sample.start.addingTimeInterval(Double(index))
-            try await database.record(try Sample.failed(id: "r\(index)", index % 2 == 0 ? name : other, startedAt: start))
+            try await database.record(
+                try Sample.failed(id: "r\(index)", index % 2 == 0 ? name : other, startedAt: start))
         }
         #expect(try await database.history(of: nil, limit: 3).map(\.id) == ["r5", "r4", "r3"])
         #expect(try await database.history(of: name, limit: 10).map(\.id) == ["r4", "r2", "r0"])
@@ -100,7 +101,9 @@ import Testing
         try await database.replaceScannedFiles(below: "/ab/x.pem", changed: [beside], removed: [])
         #expect(try await database.scannedFiles() == [good, bad, beside])
         try await database.replaceScannedFiles(below: "/a/", changed: [], removed: ["/a/two.pem"])
-        let error = await failure { try await database.replaceScannedFiles(below: "/a", changed: [], removed: ["/ab/x.pem"]) }
+        let error = await failure {
+            try await database.replaceScannedFiles(below: "/a", changed: [], removed: ["/ab/x.pem"])
+        }
         #expect(error != nil)
         #expect(try await database.scannedFiles() == [good, beside])
     }

@@ -3,7 +3,7 @@ import CertsStore
 import Foundation
 import Testing
 
-/// A small file system of its own, unmounted and removed when the value is released. Needs root; without it the test fails.
+/// A small file system of its own, unmounted and removed when the value is released. Without root the test fails.
 final class SmallDisk {
     let place: TemporaryDirectory
     var path: String { place / "disk" }
@@ -46,7 +46,9 @@ final class SmallDisk {
         let disk = try SmallDisk(options: "size=1m,nr_inodes=3")
         try await DiskFiles().install(Secret("old"), at: disk.path + "/a", attributes: nil)
         try put("x", at: disk.path + "/b")
-        let error = await failure { try await DiskFiles().install(Secret("new"), at: disk.path + "/a", attributes: nil) }
+        let error = await failure {
+            try await DiskFiles().install(Secret("new"), at: disk.path + "/a", attributes: nil)
+        }
         #expect(error?.code == .fileUnwritable)
         #expect(error?.hint?.contains("df -i") == true)
         #expect(try text(at: disk.path + "/a") == "old")
@@ -88,7 +90,9 @@ final class SmallDisk {
         try await remountReadOnly(disk)
         let opening = await failure { _ = try await StateDirectory.open(at: disk.path, create: true) }
         let writing = await failure { try await state.write(Secret("new"), to: .key, of: name, revision: 1) }
-        let installing = await failure { try await DiskFiles().install(Secret("x"), at: disk.path + "/a", attributes: nil) }
+        let installing = await failure {
+            try await DiskFiles().install(Secret("x"), at: disk.path + "/a", attributes: nil)
+        }
         let indexing = await failure { _ = try await Database.open(in: state) }
         for error in [opening, writing, installing, indexing] { #expect(error?.code == .fileUnwritable) }
         #expect(opening?.message.contains("read-only") == true)

@@ -78,7 +78,9 @@ import Testing
     }
 
     @Test func `in a missing directory name the directory`() async throws {
-        let error = await failure { try await files.install(Secret("x"), at: place / "no/such/server.pem", attributes: nil) }
+        let error = await failure {
+            try await files.install(Secret("x"), at: place / "no/such/server.pem", attributes: nil)
+        }
         #expect(error?.code == .fileUnwritable)
         #expect(error?.hint?.contains("mkdir -p \(place / "no/such")") == true)
         #expect(try await files.read(place / "no/such/server.pem", limit: 10) == nil)
@@ -105,7 +107,9 @@ import Testing
         try await files.install(Secret(contents[0]), at: path, attributes: nil)
         try await withThrowingTaskGroup(of: Void.self) { group in
             for content in contents {
-                group.addTask { for _ in 0..<15 { try await files.install(Secret(content), at: path, attributes: nil) } }
+                group.addTask {
+                    for _ in 0..<15 { try await files.install(Secret(content), at: path, attributes: nil) }
+                }
             }
             group.addTask {
                 for _ in 0..<200 {

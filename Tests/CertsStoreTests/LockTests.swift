@@ -52,9 +52,11 @@ import Testing
         child.executableURL = URL(fileURLWithPath: "/bin/sleep")
         child.arguments = ["60"]
         try child.run()
-        defer { child.terminate() }
         held.release()
         _ = try await state.lock(name)
+        #expect(child.isRunning)
+        kill(child.processIdentifier, SIGKILL)
+        child.waitUntilExit()
     }
 
     @Test func `of a directory that was replaced are locks of the new one`() async throws {

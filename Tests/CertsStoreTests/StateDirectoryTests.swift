@@ -90,9 +90,13 @@ import Testing
 
     @Test func `come back as they were written, 0600 in 0700 directories`() async throws {
         let target = try Name("lb")
-        let files: [RevisionFile] = [.key, .request, .certificate, .chain, .bundle, .manifest, .previous(target: target)]
+        let files: [RevisionFile] = [
+            .key, .request, .certificate, .chain, .bundle, .manifest, .previous(target: target),
+        ]
         umask(0)
-        for file in files { try await state.write(Secret("content of \(file.fileName)"), to: file, of: name, revision: 7) }
+        for file in files {
+            try await state.write(Secret("content of \(file.fileName)"), to: file, of: name, revision: 7)
+        }
         for file in files {
             #expect(try await state.read(file, of: name, revision: 7)?.text == "content of \(file.fileName)")
             #expect(try mode("\(live)/7/\(file.fileName)") == 0o600)
@@ -140,7 +144,9 @@ import Testing
         #expect(error?.code == .nameUnknown)
     }
 
-    @Test(arguments: ["0", "-1", "x", "1/../../../etc", "01", "/etc", "99999999999999999999", String(repeating: "1", count: 200)])
+    @Test(arguments: [
+        "0", "-1", "x", "1/../../../etc", "01", "/etc", "99999999999999999999", String(repeating: "1", count: 200),
+    ])
     func `are corrupt when 'current' leads to no number`(destination: String) async throws {
         try await state.write(Secret("x"), to: .key, of: name, revision: 1)
         symlink(destination, "\(live)/current")
@@ -291,7 +297,9 @@ import Testing
         #expect(try await state.read("root.pem", of: name, in: area) == nil)
     }
 
-    @Test(arguments: ["", ".", "..", "../x", "a/b", "/etc/passwd", ".hidden", "a\0b", "ä.pem", String(repeating: "a", count: 101)])
+    @Test(arguments: [
+        "", ".", "..", "../x", "a/b", "/etc/passwd", ".hidden", "a\0b", "ä.pem", String(repeating: "a", count: 101),
+    ])
     func `have plain names`(file: String) async throws {
         let reading = await failure { _ = try await state.read(file, of: name, in: .authorities) }
         let writing = await failure { try await state.write(Secret("x"), to: file, of: name, in: .authorities) }
@@ -307,7 +315,10 @@ import Testing
         let name = try Name("messenger")
         try await state.write(Secret("x"), to: .key, of: name, revision: 1)
         try await state.write(Secret("x"), to: "root.pem", of: name, in: .authorities)
-        let kept = ["live/messenger/1/key.pem", "authorities/messenger/root.pem", "live/messenger/1/notes.tmp", "live/messenger/.hidden"]
+        let kept = [
+            "live/messenger/1/key.pem", "authorities/messenger/root.pem", "live/messenger/1/notes.tmp",
+            "live/messenger/.hidden",
+        ]
         for path in kept.suffix(2) { try put("mine", at: "\(state.path)/\(path)") }
         let left = [".x.tmp", "live/messenger/1/.key.pem.tmp", "authorities/messenger/.root.pem.tmp"]
         for path in left { try put("half", at: "\(state.path)/\(path)") }

@@ -34,7 +34,8 @@ func run(_ program: String, _ arguments: String...) throws {
     try process.run()
     process.waitUntilExit()
     guard process.terminationStatus == 0 else {
-        throw ShellFailure(text: "\(program) \(arguments.joined(separator: " ")) ended with \(process.terminationStatus)")
+        throw ShellFailure(
+            text: "\(program) \(arguments.joined(separator: " ")) ended with \(process.terminationStatus)")
     }
 }
 
@@ -56,7 +57,9 @@ final class LockHolder {
         process.standardOutput = output
         try process.run()
         let line = output.fileHandleForReading.availableData
-        guard String(decoding: line, as: UTF8.self).hasPrefix("held") else { throw ShellFailure(text: "the holder did not take the lock") }
+        guard String(decoding: line, as: UTF8.self).hasPrefix("held") else {
+            throw ShellFailure(text: "the holder did not take the lock")
+        }
     }
 
     /// As `kill -9`; returns when the process is gone.
@@ -78,7 +81,9 @@ func entries(_ path: String) throws -> [String] { try FileManager.default.conten
 
 func put(_ text: String, at path: String) throws { try Data(text.utf8).write(to: URL(fileURLWithPath: path)) }
 
-func text(at path: String) throws -> String { String(decoding: try Data(contentsOf: URL(fileURLWithPath: path)), as: UTF8.self) }
+func text(at path: String) throws -> String {
+    String(decoding: try Data(contentsOf: URL(fileURLWithPath: path)), as: UTF8.self)
+}
 
 extension Secret {
     convenience init(_ text: String) { self.init(copying: text.utf8) }
@@ -136,7 +141,8 @@ enum Sample {
     static func requested() throws -> RequestedProperties {
         RequestedProperties(
             subject: Subject(commonName: "host.example.com", organization: "SilentRelay", country: "US"),
-            names: [.dns("host.example.com"), .email("ops@example.com")], keyAlgorithm: .ecdsaP256, issuer: try Name("local"))
+            names: [.dns("host.example.com"), .email("ops@example.com")], keyAlgorithm: .ecdsaP256,
+            issuer: try Name("local"))
     }
 
     /// A state with everything set.
@@ -161,15 +167,18 @@ enum Sample {
                 target: try Name("loadbalancer"), state: .verified,
                 endpoints: [
                     EndpointObservation(
-                        endpoint: endpoint, served: Fingerprint(hex: String(repeating: "0f", count: 32)), servedNotAfter: start,
+                        endpoint: endpoint, served: Fingerprint(hex: String(repeating: "0f", count: 32)),
+                        servedNotAfter: start,
                         problem: nil, observedAt: start),
-                    EndpointObservation(endpoint: endpoint, served: nil, problem: "connection refused", observedAt: start),
+                    EndpointObservation(
+                        endpoint: endpoint, served: nil, problem: "connection refused", observedAt: start),
                 ])
         ]
         return state
     }
 
-    static func rotation(id: String, _ certificate: Name, revision: Int = 1, startedAt: Date = start) throws -> Rotation {
+    static func rotation(id: String, _ certificate: Name, revision: Int = 1, startedAt: Date = start) throws -> Rotation
+    {
         Rotation(
             id: id, certificate: certificate, revision: revision, purpose: .issue, reason: .notIssued,
             targets: [try Name("loadbalancer")], startedAt: startedAt)
@@ -187,7 +196,8 @@ enum Sample {
     /// Led to its end without a target.
     static func committed(id: String, _ certificate: Name, revision: Int) -> Rotation {
         var rotation = Rotation(
-            id: id, certificate: certificate, revision: revision, purpose: .issue, reason: .beforeExpiry, targets: [], startedAt: start)
+            id: id, certificate: certificate, revision: revision, purpose: .issue, reason: .beforeExpiry, targets: [],
+            startedAt: start)
         while !rotation.isFinished { rotation.complete(at: start.addingTimeInterval(2.125)) }
         return rotation
     }

@@ -3,11 +3,11 @@ package protocol WatchedFiles: Sendable {
     /// The regular files at or below `root`, by path. Symbolic links below the root are not followed, so no walk leaves
     /// it or goes round in circles; the root itself may be a link.
     /// - Parameter suffixes: endings of the file names that count, such as `.pem`; empty: every file.
-    /// - Throws: only when the root cannot be read: a directory below it that cannot is one of ``WatchedTree/problems``.
+    /// - Throws: only when the root cannot be read: a directory below it that cannot is one of the problems.
     func walk(_ root: String, suffixes: [String], limits: WalkLimits) async throws -> WatchedTree
 
     /// The contents with the stamp of exactly these contents; `nil` when there is no file.
-    /// - Throws: `file.tooLarge` above `limit` bytes, `file.unreadable` otherwise (also for what is not a regular file).
+    /// - Throws: `file.tooLarge` above `limit` bytes, `file.unreadable` otherwise (also if it is no regular file).
     func read(_ path: String, limit: Int) async throws -> WatchedFile?
 }
 

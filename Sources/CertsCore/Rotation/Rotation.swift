@@ -14,7 +14,8 @@ package import Foundation
 //  6. After the first `apply`, every failure leads through `restore` of each target that was applied, in reverse order,
 //     each verified in turn; a failed restoration never stops the restoration of the others.
 //  7. Success is reported by `committed` alone; every other end carries a failure with a reason.
-//  8. A rotation that waits for its issuer stays open in `issue` with its handle; it is resumed, never started anew.
+//  8. What is resumed is applied and verified again on every target that may have been touched.
+//  9. A rotation that waits for its issuer stays open in `issue` with its handle; it is resumed, never started anew.
 //
 //   key → request → issue → check → stage → ( prepare → apply → verify )* → commit → finished(committed)
 //    └───────┴────────┴───────┴───────┴──→ abandon → finished(failed)
@@ -248,9 +249,23 @@ extension Rotation {
         log.append(StepRecord(step: next, target: currentTarget, at: now))
     }
 
+    /// Takes a rotation out of the journal again, after the process that drove it died.
+    ///
+    /// What the journal says may be older than what was done: that process may have been on its way back when its records
+    /// failed. So every target that has a receipt is applied and verified once more, from the first one on; applying is
+    /// idempotent, and the receipts still say what was live before.
+    package mutating func resume(at now: Date) {
+        switch step {
+        case .prepare, .apply, .verify, .commit:
+            if deployments.contains(where: { $0.receipt != nil }) { deployNext(from: 0, at: now) }
+        default: break
+        }
+    }
+
     private mutating func deployNext(from index: Int, at now: Date) {
         cursor = index
-        enter(index < deployments.count ? .prepare : .commit, at: now)
+        guard deployments.indices.contains(index) else { return enter(.commit, at: now) }
+        enter(deployments[index].receipt == nil ? .prepare : .apply, at: now)
     }
 
     private mutating func restoreNext(from index: Int, at now: Date) {

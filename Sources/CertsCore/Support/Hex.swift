@@ -1,11 +1,6 @@
 /// Lower-case hexadecimal without separators: the form of fingerprints and serials everywhere in the product.
 package enum Hex {
     package static func encode(_ bytes: some Collection<UInt8>) -> String {
-        bytes.withContiguousStorageIfAvailable { encode($0) } ?? Array(bytes).withUnsafeBufferPointer { encode($0) }
-    }
-
-    /// As ``encode(_:)-(Collection)``; the one loop, which is compiled for bytes in memory.
-    package static func encode(_ bytes: UnsafeBufferPointer<UInt8>) -> String {
         let digits: StaticString = "0123456789abcdef"
         return String(unsafeUninitializedCapacity: bytes.count * 2) { buffer in
             var index = 0

@@ -31,15 +31,6 @@ enum ASN1Time {
         return Reading(seconds: day * 86_400 + clock, isStrict: false)
     }
 
-    /// Seconds since 1970 of a time with this tag in the form that RFC 5280 demands; `nil` for every other one.
-    static func plain(tag: UInt8, _ digits: UnsafeBufferPointer<UInt8>) -> Int64? {
-        switch (Int32(tag), digits.count) {
-        case (V_ASN1_UTCTIME, 13): seconds(digits, yearDigits: 2)
-        case (V_ASN1_GENERALIZEDTIME, 15): seconds(digits, yearDigits: 4)
-        default: nil
-        }
-    }
-
     /// `YYMMDDHHMMSSZ` or `YYYYMMDDHHMMSSZ`; own arithmetic, because `ASN1_TIME_to_tm` with `timegm` costs as much as
     /// all the rest of a record.
     private static func seconds(_ digits: UnsafeBufferPointer<UInt8>, yearDigits: Int) -> Int64? {
@@ -66,7 +57,8 @@ enum ASN1Time {
         guard isValid, (1...12).contains(fields.1), fields.2 >= 1, fields.2 <= length(ofMonth: fields.1, fields.0),
             fields.3 < 24, fields.4 < 60, fields.5 < 60
         else { return nil }
-        return days(year: fields.0, month: fields.1, day: fields.2) * 86_400 + fields.3 * 3600 + fields.4 * 60 + fields.5
+        return days(year: fields.0, month: fields.1, day: fields.2) * 86_400 + fields.3 * 3600 + fields.4 * 60
+            + fields.5
     }
 
     private static func length(ofMonth month: Int64, _ year: Int64) -> Int64 {

@@ -12,6 +12,8 @@ package final class Certificate: @unchecked Sendable {
     package let der: Data
     /// Every field, read once in `init`.
     package let record: CertificateRecord
+    /// The SubjectPublicKeyInfo in DER.
+    package let publicKeyDER: Data
     /// The SHA-256 of the DER.
     package let fingerprint: Fingerprint
 
@@ -30,25 +32,29 @@ package final class Certificate: @unchecked Sendable {
             return result
         }
         guard let parsed else {
-            throw .openSSL(.certificateMalformed, "these bytes are not one X.509 certificate", hint: "give a certificate in PEM or DER")
+            throw .openSSL(
+                .certificateMalformed, "these bytes are not one X.509 certificate",
+                hint: "give a certificate in PEM or DER")
         }
-        var failure: CertsError?
-        let record: CertificateRecord? = der.withUnsafeBytes { bytes in
+        let decoded: Result<RecordDecoder, CertsError> = der.withUnsafeBytes { bytes in
             do throws(CertsError) {
-                return try RecordDecoder.record(of: parsed, der: bytes)
+                return .success(try RecordDecoder(bytes, keepsPublicKey: true))
             } catch {
-                failure = error
-                return nil
+                return .failure(error)
             }
         }
-        guard let record, let fingerprint = record.fingerprint else {
+        guard case .success(let decoder) = decoded, let fingerprint = decoder.record.fingerprint,
+            let key = decoder.publicKey
+        else {
             X509_free(parsed)
-            throw failure ?? .openSSL(.openSSL, "cannot hash a certificate with SHA-256")
+            if case .failure(let error) = decoded { throw error }
+            throw .openSSL(.openSSL, "cannot hash a certificate with SHA-256")
         }
         x509 = parsed
         self.der = der
-        self.record = record
         self.fingerprint = fingerprint
+        record = decoder.record
+        publicKeyDER = key
     }
 
     deinit { X509_free(x509) }
@@ -60,13 +66,6 @@ package final class Certificate: @unchecked Sendable {
 
     /// One canonical `CERTIFICATE` block, re-encoded from the DER: no text around it, no blank line in it.
     package var pem: String { PEM.block("CERTIFICATE", der) }
-
-    /// The SubjectPublicKeyInfo in DER.
-    package var publicKeyDER: Data {
-        withX509 { x509 in
-            X509_get_X509_PUBKEY(x509).flatMap { SubjectPublicKey.withDER(of: $0) { Data($0) } } ?? Data()
-        }
-    }
 }
 
 extension Certificate: Hashable {

@@ -1,4 +1,3 @@
-internal import COpenSSL
 package import CertsCore
 package import Foundation
 
@@ -65,19 +64,12 @@ package enum CertificateReader {
 
     /// See ``record(der:)-(Data)``; the bytes are borrowed for the call.
     package static func record(der: UnsafeRawBufferPointer) throws(CertsError) -> CertificateRecord {
-        let malformed = "these bytes are not one X.509 certificate"
-        guard der.count <= sizeLimit, let start = der.bindMemory(to: UInt8.self).baseAddress else {
-            throw CertsError(.certificateMalformed, malformed, hint: "give a certificate in PEM or DER")
+        guard der.count <= sizeLimit else {
+            throw CertsError(
+                .certificateMalformed, "\(der.count) bytes are too many for one certificate",
+                hint: "give one certificate")
         }
-        if let record = PlainCertificate.record(of: der) { return record }
-        var x509: OpaquePointer? = X509_new_ex(KeylessLibrary.shared.context, nil)
-        defer { X509_free(x509) }
-        var end: UnsafePointer<UInt8>? = start
-        // On failure `d2i` frees the certificate that it was given, and sets the pointer to nil.
-        guard x509 != nil, d2i_X509(&x509, &end, der.count) != nil, let x509, let end, end - start == der.count else {
-            throw .openSSL(.certificateMalformed, malformed, hint: "give a certificate in PEM or DER")
-        }
-        return try RecordDecoder.record(of: x509, der: der)
+        return try RecordDecoder(der, keepsPublicKey: false).record
     }
 
     // MARK: -
@@ -102,7 +94,8 @@ package enum CertificateReader {
             while let block = scanner.next() {
                 guard block.number <= limit else {
                     throw CertsError(
-                        .fileTooLarge, "more than \(limit) PEM blocks in one file", hint: "split the file, or remove what is not needed")
+                        .fileTooLarge, "more than \(limit) PEM blocks in one file",
+                        hint: "split the file, or remove what is not needed")
                 }
                 guard block.isCertificate else { continue }
                 found += 1
@@ -158,21 +151,5 @@ package enum CertificateReader {
     private static func located(_ error: CertsError, block: Int) -> CertsError {
         guard block > 0 else { return error }
         return CertsError(error.code, "PEM block \(block): \(error.message)", hint: error.hint, retry: error.retry)
-    }
-}
-
-/// An OpenSSL library context that can decode no key at all.
-///
-/// `d2i_X509` tries every provider for the public key, which takes ten times as long as the rest of the certificate. In
-/// a context that has only the `null` provider there is nothing to try, and the key stays encoded.
-private final class KeylessLibrary: @unchecked Sendable {
-    // @unchecked: an OSSL_LIB_CTX is made for use by many threads, and this one is never changed after `init`.
-    static let shared = KeylessLibrary()
-    let context: OpaquePointer?
-
-    private init() {
-        context = OSSL_LIB_CTX_new()
-        // A failure of either leaves the default behaviour: slower, and still right.
-        if let context { OSSL_PROVIDER_load(context, "null") }
     }
 }

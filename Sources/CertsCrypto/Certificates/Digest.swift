@@ -19,7 +19,7 @@ struct Digest: @unchecked Sendable {
 
     func data(of bytes: some ContiguousBytes) -> Data { bytes.withUnsafeBytes { with($0) { Data($0) } ?? Data() } }
 
-    func hexadecimal(of bytes: UnsafeRawBufferPointer) -> String { with(bytes) { Hex.encode($0) } ?? "" }
+    func hexadecimal(of bytes: UnsafeRawBufferPointer) -> String { with(bytes) { ASN1.hexadecimal($0) } ?? "" }
 
     func base64(of bytes: UnsafeRawBufferPointer) -> String {
         with(bytes) { digest in
@@ -40,23 +40,6 @@ struct Digest: @unchecked Sendable {
                 Int(written) == size
             else { return nil }
             return body(UnsafeBufferPointer(rebasing: buffer[..<size]))
-        }
-    }
-}
-
-/// A SubjectPublicKeyInfo as it is encoded.
-enum SubjectPublicKey {
-    /// Lends the DER of an `X509_PUBKEY *`; `nil` if it cannot be encoded.
-    static func withDER<Result>(of key: OpaquePointer, _ body: (UnsafeRawBufferPointer) -> Result) -> Result? {
-        let count = i2d_X509_PUBKEY(key, nil)
-        guard count > 0 else {
-            OpenSSLErrors.clear()
-            return nil
-        }
-        return withUnsafeTemporaryAllocation(of: UInt8.self, capacity: Int(count)) { buffer in
-            var end = buffer.baseAddress
-            guard i2d_X509_PUBKEY(key, &end) == count else { return nil }
-            return body(UnsafeRawBufferPointer(buffer))
         }
     }
 }

@@ -1,38 +1,60 @@
 internal import COpenSSL
 import CertsCore
 import Foundation
+import Synchronization
 
 /// Distinguished names as text (RFC 4514).
 enum DistinguishedName {
     /// What a record shows of a name.
-    struct Text {
+    struct Text: Sendable {
         var string = ""
+        /// The last common name.
         var commonName: String?
     }
 
-    /// Most specific attribute first, `+` between the attributes of one RDN; types by OpenSSL's short name, others as a
-    /// dotted OID with the value in hexadecimal.
-    static func text(_ name: OpaquePointer?) -> Text {
-        var result = Text()
-        guard let name else { return result }
-        let count = X509_NAME_entry_count(name)
-        var bytes: [UInt8] = []
-        bytes.reserveCapacity(96)
-        var following: Int32?
-        for index in stride(from: count - 1, through: 0, by: -1) {
-            guard let entry = X509_NAME_get_entry(name, index), let object = X509_NAME_ENTRY_get_object(entry),
-                let value = X509_NAME_ENTRY_get_data(entry)
-            else { continue }
-            let set = X509_NAME_ENTRY_set(entry)
-            if let following { bytes.append(following == set ? UInt8(ascii: "+") : UInt8(ascii: ",")) }
-            following = set
-            let nid = OBJ_obj2nid(object)
-            append(nid: nid, object: object, value: value, to: &bytes)
-            if nid == NID_commonName, result.commonName == nil { result.commonName = utf8(value) }
+    /// The text of an encoded name: most specific attribute first, `+` between the attributes of one RDN; types by
+    /// OpenSSL's short name, others as a dotted OID with the value in hexadecimal.
+    ///
+    /// - Returns: `nil` if it does not decode.
+    static func text(_ name: UnsafeBufferPointer<UInt8>) -> Text? {
+        ASN1.decoded(name, certs_d2i_NAME, certs_NAME_free) { rdns in
+            var result = Text()
+            var bytes: [UInt8] = []
+            bytes.reserveCapacity(name.count + 32)
+            for index in stride(from: OPENSSL_sk_num(rdns) - 1, through: 0, by: -1) {
+                let rdn = OPENSSL_sk_value(rdns, index).map { OpaquePointer($0) }
+                for position in stride(from: OPENSSL_sk_num(rdn) - 1, through: 0, by: -1) {
+                    guard let entry = OPENSSL_sk_value(rdn, position).map({ OpaquePointer($0) }),
+                        let object = X509_NAME_ENTRY_get_object(entry), let value = X509_NAME_ENTRY_get_data(entry)
+                    else { continue }
+                    if !bytes.isEmpty {
+                        bytes.append(position == OPENSSL_sk_num(rdn) - 1 ? UInt8(ascii: ",") : UInt8(ascii: "+"))
+                    }
+                    let nid = OBJ_obj2nid(object)
+                    append(nid: nid, object: object, value: value, to: &bytes)
+                    if nid == NID_commonName, result.commonName == nil { result.commonName = utf8(value) }
+                }
+            }
+            result.string = String(decoding: bytes, as: UTF8.self)
+            return result
         }
-        result.string = String(decoding: bytes, as: UTF8.self)
-        return result
     }
+
+    /// ``text(_:)`` for names that return again and again: the last few are remembered.
+    static func sharedText(_ name: UnsafeBufferPointer<UInt8>) -> Text? {
+        let known = recent.withLock { entries in
+            entries.first { entry in entry.der.withUnsafeBufferPointer { ASN1.areEqual($0, name) } }?.text
+        }
+        if let known { return known }
+        guard let text = text(name) else { return nil }
+        recent.withLock { entries in
+            if entries.count >= 16 { entries.removeLast() }
+            entries.insert((Array(name), text), at: 0)
+        }
+        return text
+    }
+
+    private static let recent = Mutex<[(der: [UInt8], text: Text)]>([])
 
     /// The value as text, converted from its ASN.1 string type; what cannot be converted is shown in hexadecimal.
     static func utf8(_ value: UnsafeMutablePointer<asn1_string_st>) -> String {

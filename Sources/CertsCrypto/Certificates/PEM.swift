@@ -21,10 +21,13 @@ struct PEMScanner {
         let body: UnsafeBufferPointer<UInt8>?
 
         var isCertificate: Bool {
-            label.elementsEqual("CERTIFICATE".utf8) || label.elementsEqual("X509 CERTIFICATE".utf8)
-                || label.elementsEqual("TRUSTED CERTIFICATE".utf8)
+            isLabel("CERTIFICATE") || isLabel("X509 CERTIFICATE")
         }
-        var isRevocationList: Bool { label.elementsEqual("X509 CRL".utf8) }
+        var isRevocationList: Bool { isLabel("X509 CRL") }
+
+        private func isLabel(_ text: StaticString) -> Bool {
+            ASN1.areEqual(label, UnsafeBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount))
+        }
     }
 
     private let text: UnsafeBufferPointer<UInt8>
@@ -42,7 +45,7 @@ struct PEMScanner {
             let bodyStart = label.end
             position = bodyStart
             guard let end = find("-----END ", from: bodyStart), isAtLineStart(end),
-                let endLabel = boundary(from: end + 9), endLabel.text.elementsEqual(label.text)
+                let endLabel = boundary(from: end + 9), ASN1.areEqual(endLabel.text, label.text)
             else { return Block(number: count, label: label.text, body: nil) }
             position = endLabel.end
             return Block(number: count, label: label.text, body: UnsafeBufferPointer(rebasing: text[bodyStart..<end]))
@@ -67,10 +70,14 @@ struct PEMScanner {
     /// The label up to its five dashes, which must be on the same line.
     private func boundary(from start: Int) -> (text: UnsafeBufferPointer<UInt8>, end: Int)? {
         var index = start
-        while index < text.count, index - start <= 64, text[index] != UInt8(ascii: "-"), text[index] != UInt8(ascii: "\n") {
+        while index < text.count, index - start <= 64, text[index] != UInt8(ascii: "-"),
+            text[index] != UInt8(ascii: "\n")
+        {
             index += 1
         }
-        guard index + 5 <= text.count, text[index..<(index + 5)].allSatisfy({ $0 == UInt8(ascii: "-") }) else { return nil }
+        guard index + 5 <= text.count, text[index..<(index + 5)].allSatisfy({ $0 == UInt8(ascii: "-") }) else {
+            return nil
+        }
         return (UnsafeBufferPointer(rebasing: text[start..<index]), index + 5)
     }
 
@@ -110,7 +117,9 @@ enum Base64 {
         }
     }
 
-    private static func decode(_ text: UnsafeBufferPointer<UInt8>, into output: UnsafeMutableBufferPointer<UInt8>) -> Int? {
+    private static func decode(_ text: UnsafeBufferPointer<UInt8>, into output: UnsafeMutableBufferPointer<UInt8>)
+        -> Int?
+    {
         values.withUnsafeBufferPointer { table in
             var (input, written) = (0, 0)
             var (pending, bits): (UInt32, Int) = (0, 0)

@@ -19,18 +19,18 @@ struct PublicKeyShape: Hashable, Sendable {
 
     init() {}
 
-    init(_ key: OpaquePointer?) {
-        var object: OpaquePointer?
-        var octets: UnsafePointer<UInt8>?
-        var count: Int32 = 0
-        var algorithm: UnsafeMutablePointer<X509_ALGOR>?
-        guard let key, X509_PUBKEY_get0_param(&object, &octets, &count, &algorithm, key) == 1, let object else { return }
-        let material = UnsafeBufferPointer(start: octets, count: octets == nil ? 0 : max(0, Int(count)))
+    /// - Parameter key: a SubjectPublicKeyInfo in DER.
+    init(_ key: UnsafeBufferPointer<UInt8>) {
+        _ = ASN1.decoded(key, certs_d2i_PUBLIC_KEY, certs_PUBLIC_KEY_free) { read($0.pointee, key) }
+    }
+
+    private mutating func read(_ key: CERTS_PUBLIC_KEY, _ der: UnsafeBufferPointer<UInt8>) {
+        guard let algorithm = key.algorithm, let object = algorithm.pointee.algorithm else { return }
         let nid = OBJ_obj2nid(object)
         switch nid {
         case NID_rsaEncryption, NID_rsassaPss:
             family = nid == NID_rsassaPss ? .rsaPSS : .rsa
-            bits = Self.modulusBits(material)
+            bits = Self.modulusBits(ASN1.bytes(key.key))
             name = nid == NID_rsassaPss ? ASN1.shortName(nid) : "rsa-\(bits)"
         case NID_X9_62_id_ecPublicKey:
             readCurve(algorithm)
@@ -41,8 +41,7 @@ struct PublicKeyShape: Hashable, Sendable {
         default:
             family = nid == NID_dsa ? .dsa : .other
             name = nid == NID_undef ? ASN1.dotted(object) : ASN1.shortName(nid)
-            if let decoded = X509_PUBKEY_get0(key) { bits = max(0, Int(EVP_PKEY_get_bits(decoded))) }
-            OpenSSLErrors.clear()
+            bits = ASN1.decoded(der, d2i_PUBKEY, EVP_PKEY_free) { max(0, Int(EVP_PKEY_get_bits($0))) } ?? 0
         }
     }
 

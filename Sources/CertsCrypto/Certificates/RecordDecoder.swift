@@ -2,42 +2,62 @@ internal import COpenSSL
 import CertsCore
 import Foundation
 
-/// Makes the record of a parsed certificate: one walk over its extensions, no decoding of the public key.
+/// Makes the record of a certificate: one walk over its extensions, no decoding of the public key.
 struct RecordDecoder {
-    private var record = CertificateRecord()
+    private(set) var record = CertificateRecord()
+    /// The SubjectPublicKeyInfo as it is encoded.
+    private(set) var publicKey: Data?
 
-    /// - Throws: `certificate.malformed` where a date is no date. What else does not decode is left empty, so that an
-    ///   inventory shows a strange certificate instead of hiding it.
-    static func record(of x509: OpaquePointer, der: UnsafeRawBufferPointer) throws(CertsError) -> CertificateRecord {
-        var decoder = RecordDecoder()
-        try decoder.readFields(x509)
-        decoder.readKey(x509)
-        if let extensions = X509_get0_extensions(x509) {
-            for index in 0..<max(0, OPENSSL_sk_num(extensions)) {
-                let raw = OPENSSL_sk_value(extensions, index).map { OpaquePointer($0) }
-                if let value = ExtensionValue(raw) { decoder.read(value) }
+    /// - Parameter keepsPublicKey: whether ``publicKey`` is wanted; an inventory does without the copy.
+    /// - Throws: `certificate.malformed` if it does not decode as a certificate with names and dates. What else does not
+    ///   decode is left empty, so that an inventory shows a strange certificate instead of hiding it.
+    init(_ der: UnsafeRawBufferPointer, keepsPublicKey: Bool) throws(CertsError) {
+        OpenSSLErrors.clear()
+        var failure: CertsError?
+        let decoded: Void? = ASN1.decoded(der.bindMemory(to: UInt8.self), certs_d2i_CERTIFICATE, certs_CERTIFICATE_free)
+        {
+            let part = $0.pointee.part
+            do throws(CertsError) {
+                try readFields($0.pointee, part)
+            } catch {
+                failure = error
+            }
+            readKey(part, keeps: keepsPublicKey)
+            for index in 0..<max(0, OPENSSL_sk_num(part.extensions)) {
+                let raw = OPENSSL_sk_value(part.extensions, index).map { OpaquePointer($0) }
+                if let value = ExtensionValue(raw) { read(value) }
             }
         }
-        decoder.record.sha1 = Digest.sha1.hexadecimal(of: der)
-        decoder.record.sha256 = Digest.sha256.hexadecimal(of: der)
-        let subject = X509_get_subject_name(x509)
-        let sameName = X509_NAME_cmp(subject, X509_get_issuer_name(x509)) == 0
-        decoder.record.selfSigned = sameName
-            && (decoder.record.authorityKeyID == nil || decoder.record.subjectKeyID == nil
-                || decoder.record.authorityKeyID == decoder.record.subjectKeyID)
-        return decoder.record
+        if let failure { throw failure }
+        guard decoded != nil else {
+            throw CertsError(
+                .certificateMalformed, "these bytes are not one X.509 certificate",
+                hint: "give a certificate in PEM or DER")
+        }
+        record.sha1 = Digest.sha1.hexadecimal(of: der)
+        record.sha256 = Digest.sha256.hexadecimal(of: der)
+        let contradicts =
+            record.authorityKeyID != nil && record.subjectKeyID != nil && record.authorityKeyID != record.subjectKeyID
+        record.selfSigned = record.subject == record.issuer && !contradicts
     }
 
-    private mutating func readFields(_ x509: OpaquePointer) throws(CertsError) {
-        let subject = DistinguishedName.text(X509_get_subject_name(x509))
-        let issuer = DistinguishedName.text(X509_get_issuer_name(x509))
+    private mutating func readFields(_ certificate: CERTS_CERTIFICATE, _ part: CERTS_SIGNED_PART) throws(CertsError) {
+        record.serial = withUnsafePointer(to: part.serial) { ASN1.hexadecimal($0) }
+        guard let subject = DistinguishedName.text(ASN1.bytes(part.subject)),
+            let issuer = DistinguishedName.sharedText(ASN1.bytes(part.issuer))
+        else {
+            throw CertsError(
+                .certificateMalformed,
+                "the certificate with serial \(record.serial) has a subject or issuer that is no name",
+                hint: "get a new certificate from its issuer")
+        }
         record.subject = subject.string
         record.subjectCommonName = subject.commonName
         record.issuer = issuer.string
         record.issuerCommonName = issuer.commonName
-        record.serial = ASN1.hexadecimal(X509_get0_serialNumber(x509))
-        record.version = max(0, min(X509_get_version(x509), 1_000)) + 1
-        guard let notBefore = ASN1Time.read(X509_get0_notBefore(x509)), let notAfter = ASN1Time.read(X509_get0_notAfter(x509))
+        record.version = (part.version.flatMap { Self.small($0) } ?? 0).clamped(to: 0...1_000) + 1
+        guard let notBefore = withUnsafePointer(to: part.validity.notBefore, { ASN1Time.read($0) }),
+            let notAfter = withUnsafePointer(to: part.validity.notAfter, { ASN1Time.read($0) })
         else {
             throw CertsError(
                 .certificateMalformed, "the certificate with serial \(record.serial) has a validity that is no date",
@@ -45,20 +65,19 @@ struct RecordDecoder {
         }
         record.notBefore = Date(timeIntervalSince1970: TimeInterval(notBefore.seconds))
         record.notAfter = Date(timeIntervalSince1970: TimeInterval(notAfter.seconds))
-        let signature = X509_get_signature_nid(x509)
-        if signature != NID_undef {
-            record.signatureAlgorithm = ASN1.longName(signature)
-        } else if let object = X509_get0_tbs_sigalg(x509)?.pointee.algorithm {
-            record.signatureAlgorithm = ASN1.dotted(object)
+        if let object = certificate.algorithm.algorithm {
+            let nid = OBJ_obj2nid(object)
+            record.signatureAlgorithm = nid == NID_undef ? ASN1.dotted(object) : ASN1.longName(nid)
         }
     }
 
-    private mutating func readKey(_ x509: OpaquePointer) {
-        guard let key = X509_get_X509_PUBKEY(x509) else { return }
-        let shape = PublicKeyShape(key)
+    private mutating func readKey(_ part: CERTS_SIGNED_PART, keeps: Bool) {
+        let bytes = ASN1.bytes(part.key)
+        let shape = PublicKeyShape(bytes)
         record.keyAlgorithm = shape.name
         record.keyBits = shape.bits
-        record.spkiSHA256 = SubjectPublicKey.withDER(of: key) { Digest.sha256.base64(of: $0) } ?? ""
+        record.spkiSHA256 = Digest.sha256.base64(of: UnsafeRawBufferPointer(bytes))
+        if keeps { publicKey = Data(bytes) }
     }
 
     private mutating func read(_ value: ExtensionValue) {
@@ -68,7 +87,9 @@ struct RecordDecoder {
         case NID_key_usage:
             value.decoded(d2i_ASN1_BIT_STRING, ASN1_BIT_STRING_free) { record.keyUsage = KeyUsage($0).names }
         case NID_ext_key_usage:
-            value.decoded(d2i_EXTENDED_KEY_USAGE, EXTENDED_KEY_USAGE_free) { record.extendedKeyUsage = Self.purposes($0) }
+            value.decoded(d2i_EXTENDED_KEY_USAGE, EXTENDED_KEY_USAGE_free) {
+                record.extendedKeyUsage = Self.purposes($0)
+            }
         case NID_basic_constraints:
             value.decoded(d2i_BASIC_CONSTRAINTS, BASIC_CONSTRAINTS_free) {
                 record.hasBasicConstraints = true
@@ -76,10 +97,12 @@ struct RecordDecoder {
                 record.pathLength = $0.pointee.pathlen.flatMap { Self.small($0) }
             }
         case NID_subject_key_identifier:
-            value.decoded(d2i_ASN1_OCTET_STRING, ASN1_OCTET_STRING_free) { record.subjectKeyID = Hex.encode(ASN1.bytes($0)) }
+            value.decoded(d2i_ASN1_OCTET_STRING, ASN1_OCTET_STRING_free) {
+                record.subjectKeyID = ASN1.hexadecimal(ASN1.bytes($0))
+            }
         case NID_authority_key_identifier:
             value.decoded(d2i_AUTHORITY_KEYID, AUTHORITY_KEYID_free) {
-                record.authorityKeyID = $0.pointee.keyid.map { Hex.encode(ASN1.bytes($0)) }
+                record.authorityKeyID = $0.pointee.keyid.map { ASN1.hexadecimal(ASN1.bytes($0)) }
             }
         case NID_info_access:
             value.decoded(d2i_AUTHORITY_INFO_ACCESS, AUTHORITY_INFO_ACCESS_free) { readAccess($0) }
@@ -90,7 +113,8 @@ struct RecordDecoder {
             value.decoded(d2i_ASN1_SEQUENCE_ANY, ASN1.freeSequence) { features in
                 record.mustStaple = ASN1.elements(features).contains { element in
                     let type = element.assumingMemoryBound(to: ASN1_TYPE.self)
-                    return type.pointee.type == V_ASN1_INTEGER && ASN1.bytes(type.pointee.value.integer).elementsEqual([5])
+                    return type.pointee.type == V_ASN1_INTEGER
+                        && ASN1.bytes(type.pointee.value.integer).elementsEqual([5])
                 }
             }
         default: break
@@ -151,5 +175,11 @@ struct RecordDecoder {
             return nil
         }
         return Int(exactly: value)
+    }
+}
+
+extension Int {
+    fileprivate func clamped(to range: ClosedRange<Int>) -> Int {
+        Swift.min(Swift.max(self, range.lowerBound), range.upperBound)
     }
 }

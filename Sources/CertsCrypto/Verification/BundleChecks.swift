@@ -16,7 +16,16 @@ package enum BundleChecks {
         keyAlgorithm: KeyAlgorithm?, now: Date
     ) -> [Finding] {
         guard let leaf = chain.first else {
-            return [.error("bundle-empty", "there is no certificate in the bundle", "have the certificate issued again")]
+            return [
+                .error("bundle-empty", "there is no certificate in the bundle", "have the certificate issued again")
+            ]
+        }
+        guard chain.count <= 16 else {
+            return [
+                .error(
+                    "chain-too-long", "there are \(chain.count) certificates in the bundle",
+                    "leave only the leaf and its intermediates")
+            ]
         }
         let path = chain.map { PathCertificate($0) }
         let time = Int64(exactly: now.timeIntervalSince1970.rounded(.down)) ?? .max
@@ -40,12 +49,15 @@ package enum BundleChecks {
         var result: [Finding] = []
         if let keySPKI, keySPKI != leaf.publicKeyDER {
             result.append(
-                .error("key-mismatch", "the certificate is for another key than the one it would be deployed with",
+                .error(
+                    "key-mismatch", "the certificate is for another key than the one it would be deployed with",
                     "import the certificate that was issued for the last request, or make a new request"))
         }
         if let algorithm, leaf.record.keyAlgorithm != algorithm.rawValue {
             result.append(
-                .error("key-algorithm-mismatch", "the certificate has a key of the type \(TerminalText.sanitized(leaf.record.keyAlgorithm)), and \(algorithm.rawValue) is declared",
+                .error(
+                    "key-algorithm-mismatch",
+                    "the certificate has a key of the type \(TerminalText.sanitized(leaf.record.keyAlgorithm)), and \(algorithm.rawValue) is declared",
                     "make a new request, or declare the type of this key"))
         }
         return result
@@ -53,12 +65,18 @@ package enum BundleChecks {
 
     private static func names(_ leaf: Certificate, _ path: PathCertificate, declared: [AlternativeName]) -> [Finding] {
         guard let present = path.extensions.names, !present.isEmpty else {
-            return [.error("san-missing", "the certificate has no subject alternative name", "have it issued with its names")]
+            return [
+                .error(
+                    "san-missing", "the certificate has no subject alternative name", "have it issued with its names")
+            ]
         }
         var result: [Finding] = []
         for name in present where result.count < 8 {
             if let problem = name.syntaxProblem {
-                result.append(.error("name-malformed", "the certificate has the name '\(name.text)': \(problem)", "have it issued without that name"))
+                result.append(
+                    .error(
+                        "name-malformed", "the certificate has the name '\(name.text)': \(problem)",
+                        "have it issued without that name"))
             }
         }
         guard !declared.isEmpty else { return result }
@@ -67,14 +85,22 @@ package enum BundleChecks {
         let missing = declared.filter { name in
             if issued.contains(name) { return false }
             guard case .dns(let host) = name, !host.hasPrefix("*.") else { return true }
-            return !issued.contains { if case .dns(let pattern) = $0 { DNSName.covers(pattern, host: host) } else { false } }
+            return !issued.contains {
+                if case .dns(let pattern) = $0 { DNSName.covers(pattern, host: host) } else { false }
+            }
         }
         if !missing.isEmpty {
-            result.append(.error("names-missing", "the certificate does not cover \(list(missing))", "have it issued for all declared names"))
+            result.append(
+                .error(
+                    "names-missing", "the certificate does not cover \(list(missing))",
+                    "have it issued for all declared names"))
         }
         let extra = issued.subtracting(declared)
         if !extra.isEmpty {
-            result.append(.warning("names-extra", "the certificate also covers \(list(extra.sorted()))", "declare these names, or have it issued without them"))
+            result.append(
+                .warning(
+                    "names-extra", "the certificate also covers \(list(extra.sorted()))",
+                    "declare these names, or have it issued without them"))
         }
         return result
     }
@@ -91,7 +117,10 @@ package enum BundleChecks {
         let record = leaf.certificate.record
         let left = record.notAfter.timeIntervalSince(now)
         if result.isEmpty, record.lifetime > 0, left < min(86_400, record.lifetime / 3) {
-            result.append(.warning("validity-too-short", "the certificate expires on \(record.notAfter.formatted(.iso8601))", "ask the issuer for a longer validity"))
+            result.append(
+                .warning(
+                    "validity-too-short", "the certificate expires on \(record.notAfter.formatted(.iso8601))",
+                    "ask the issuer for a longer validity"))
         }
         return result
     }
@@ -99,10 +128,16 @@ package enum BundleChecks {
     private static func usage(_ leaf: PathCertificate) -> [Finding] {
         var result: [Finding] = []
         if leaf.extensions.constraints?.isCA == true || leaf.extensions.keyUsage?.contains(.keyCertSign) == true {
-            result.append(.error("leaf-is-ca", "the certificate is a certificate authority", "have it issued as a server certificate"))
+            result.append(
+                .error(
+                    "leaf-is-ca", "the certificate is a certificate authority", "have it issued as a server certificate"
+                ))
         }
         if leaf.extensions.purposes?.contains("serverAuth") != true {
-            result.append(.error("missing-server-auth", "the certificate is not made for servers", "have it issued with the extended key usage serverAuth"))
+            result.append(
+                .error(
+                    "missing-server-auth", "the certificate is not made for servers",
+                    "have it issued with the extended key usage serverAuth"))
         }
         return result
     }
@@ -118,11 +153,17 @@ package enum BundleChecks {
         var result: [Finding] = []
         for certificate in path {
             if let problem = KeyRules.problem(in: certificate) {
-                result.append(.error("weak-key", "\(certificate.description) has a key that \(problem)", "use RSA 2048 or more, P-256, P-384, P-521 or Ed25519"))
+                result.append(
+                    .error(
+                        "weak-key", "\(certificate.description) has a key that \(problem)",
+                        "use RSA 2048 or more, P-256, P-384, P-521 or Ed25519"))
             }
             let isRoot = certificate.certificate.record.selfSigned && path.count > 1
             if !isRoot, let problem = KeyRules.problem(inSignatureOf: certificate) {
-                result.append(.error("weak-signature", "\(certificate.description) is signed with \(problem)", "have it issued again with SHA-256 or better"))
+                result.append(
+                    .error(
+                        "weak-signature", "\(certificate.description) is signed with \(problem)",
+                        "have it issued again with SHA-256 or better"))
             }
         }
         return result

@@ -74,7 +74,11 @@ struct CertificateRules {
             ]
         }
         if role != .anchor, !notBefore.isStrict || !notAfter.isStrict {
-            return [.error("validity-form", "\(who) writes its validity in another form than RFC 5280 §4.1.2.5 demands", reissue)]
+            return [
+                .error(
+                    "validity-form", "\(who) writes its validity in another form than RFC 5280 §4.1.2.5 demands",
+                    reissue)
+            ]
         }
         return []
     }
@@ -91,7 +95,10 @@ struct CertificateRules {
             result.append(.error("extension-duplicate", "\(who) has the extension \(name) twice", reissue))
         }
         for name in extensions.unprocessed {
-            result.append(.error("extension-unknown-critical", "\(who) has the critical extension \(name), which is not known here", reissue))
+            result.append(
+                .error(
+                    "extension-unknown-critical", "\(who) has the critical extension \(name), which is not known here",
+                    reissue))
         }
         for problem in extensions.wrongCriticality {
             result.append(.error("extension-criticality", "in \(who), \(problem)", reissue))
@@ -117,11 +124,17 @@ struct CertificateRules {
     private func keyAndSignature() -> [Finding] {
         var result: [Finding] = []
         if let problem = KeyRules.problem(in: certificate) {
-            result.append(.error("weak-key", "\(who) has a key that \(problem)", "use RSA 2048 or more, P-256, P-384, P-521 or Ed25519"))
+            result.append(
+                .error(
+                    "weak-key", "\(who) has a key that \(problem)",
+                    "use RSA 2048 or more, P-256, P-384, P-521 or Ed25519"))
         }
         // The signature of an anchor proves nothing: it is trusted because it was given.
         if role != .anchor, let problem = KeyRules.problem(inSignatureOf: certificate) {
-            result.append(.error("weak-signature", "\(who) is signed with \(problem)", "have it issued again with SHA-256 or better"))
+            result.append(
+                .error(
+                    "weak-signature", "\(who) is signed with \(problem)", "have it issued again with SHA-256 or better")
+            )
         }
         return result
     }
@@ -131,19 +144,29 @@ struct CertificateRules {
         let remedy = reissue
         if let authority = extensions.authorityKey {
             if authority.keyID == nil {
-                result.append(.error("authority-key-id", "\(who) has an authority key identifier without a key", remedy))
+                result.append(
+                    .error("authority-key-id", "\(who) has an authority key identifier without a key", remedy))
             }
             if role == .anchor, certificate.isSelfIssued {
                 if authority.hasIssuer || authority.hasSerial {
-                    result.append(.error("authority-key-id", "\(who) has an authority key identifier with issuer or serial", remedy))
+                    result.append(
+                        .error(
+                            "authority-key-id", "\(who) has an authority key identifier with issuer or serial", remedy))
                 }
                 if let own = extensions.subjectKeyID, let keyID = authority.keyID, own != keyID {
-                    result.append(.error("authority-key-id", "\(who) is self-signed, but names another key as its issuer's", remedy))
+                    result.append(
+                        .error(
+                            "authority-key-id", "\(who) is self-signed, but names another key as its issuer's", remedy))
                 }
             } else if authority.hasIssuer != authority.hasSerial {
-                result.append(.error("authority-key-id", "\(who) has an authority key identifier with only one of issuer and serial", remedy))
+                result.append(
+                    .error(
+                        "authority-key-id", "\(who) has an authority key identifier with only one of issuer and serial",
+                        remedy))
             }
-        } else if role == .intermediate || !(certificate.isSelfIssued || (role == .anchor && certificate.isSigned(by: certificate))) {
+        } else if role == .intermediate
+            || !(certificate.isSelfIssued || (role == .anchor && certificate.isSigned(by: certificate)))
+        {
             // RFC 5280 §4.2.1.1 lets only self-signed certificates leave it out.
             result.append(.error("authority-key-id", "\(who) has no authority key identifier", remedy))
         }
@@ -168,20 +191,32 @@ struct CertificateRules {
                 result.append(.error("path-length", "\(who) has a negative path length", reissue))
             }
         } else {
-            result.append(.error("not-a-ca", "\(who) is not a certificate authority", "use the chain that the issuer gave for this certificate"))
+            result.append(
+                .error(
+                    "not-a-ca", "\(who) is not a certificate authority",
+                    "use the chain that the issuer gave for this certificate"))
         }
         if let usage = extensions.keyUsage, !usage.contains(.keyCertSign) {
-            result.append(.error("not-a-ca", "\(who) may not sign certificates (keyUsage)", "use the chain that the issuer gave for this certificate"))
+            result.append(
+                .error(
+                    "not-a-ca", "\(who) may not sign certificates (keyUsage)",
+                    "use the chain that the issuer gave for this certificate"))
         }
         if let purposes = extensions.purposes {
             if role == .anchor, certificate.isSelfIssued {
-                result.append(.error("issuer-purpose", "\(who) is limited by an extended key usage, which BR 7.1.2.1.2 forbids", reissue))
+                result.append(
+                    .error(
+                        "issuer-purpose", "\(who) is limited by an extended key usage, which BR 7.1.2.1.2 forbids",
+                        reissue))
             } else if !purposes.contains(purpose.word), !purposes.contains("anyExtendedKeyUsage") {
                 result.append(.error("issuer-purpose", "\(who) may not issue for \(purpose.word)", reissue))
             }
         }
         if let problem = extensions.nameConstraints?.problem {
-            result.append(.error("name-constraints-malformed", "\(who) has name constraints that are malformed: \(problem)", reissue))
+            result.append(
+                .error(
+                    "name-constraints-malformed", "\(who) has name constraints that are malformed: \(problem)", reissue)
+            )
         }
         return result
     }
@@ -191,12 +226,19 @@ struct CertificateRules {
     private func leafUsage() -> [Finding] {
         var result: [Finding] = []
         if extensions.constraints?.isCA == true || extensions.keyUsage?.contains(.keyCertSign) == true {
-            result.append(.error("leaf-is-ca", "\(who) is a certificate authority", "use a certificate that was issued for a \(purpose.rawValue)"))
+            result.append(
+                .error(
+                    "leaf-is-ca", "\(who) is a certificate authority",
+                    "use a certificate that was issued for a \(purpose.rawValue)"))
         }
         if extensions.nameConstraints != nil {
-            result.append(.error("leaf-name-constraints", "\(who) has name constraints, which only an authority may have", reissue))
+            result.append(
+                .error(
+                    "leaf-name-constraints", "\(who) has name constraints, which only an authority may have", reissue))
         }
-        if let usage = extensions.keyUsage, usage.isDisjoint(with: [.digitalSignature, .keyEncipherment, .keyAgreement]) {
+        if let usage = extensions.keyUsage,
+            usage.isDisjoint(with: [.digitalSignature, .keyEncipherment, .keyAgreement])
+        {
             result.append(.error("key-usage", "\(who) may be used for neither signatures nor key exchange", reissue))
         }
         let missing = purpose == .server ? "missing-server-auth" : "missing-client-auth"
@@ -208,7 +250,8 @@ struct CertificateRules {
             result.append(.error(missing, "\(who) is not made for \(purpose.word)", remedy))
         }
         if purposes.contains("anyExtendedKeyUsage") {
-            result.append(.error("extended-key-usage", "\(who) is made for any purpose, which BR 7.1.2.7.10 forbids", remedy))
+            result.append(
+                .error("extended-key-usage", "\(who) is made for any purpose, which BR 7.1.2.7.10 forbids", remedy))
         }
         if extensions.purposesAreCritical {
             result.append(.error("extension-criticality", "in \(who), extendedKeyUsage must not be critical", reissue))
@@ -220,27 +263,41 @@ struct CertificateRules {
         guard let names = extensions.names, !names.isEmpty else {
             return [
                 .error(
-                    "san-missing", "\(who) has no subject alternative name, and a common name does not count (RFC 9525)",
+                    "san-missing",
+                    "\(who) has no subject alternative name, and a common name does not count (RFC 9525)",
                     "have it issued with its names as subjectAltName")
             ]
         }
         var result: [Finding] = []
         // RFC 5280 §4.2.1.6 for an empty subject, BR 7.1.2.7.12 for the other case.
         if extensions.namesAreCritical != certificate.subject.isEmpty {
-            let must = certificate.subject.isEmpty ? "must be critical, because the subject is empty" : "must not be critical"
+            let must =
+                certificate.subject.isEmpty ? "must be critical, because the subject is empty" : "must not be critical"
             result.append(.error("extension-criticality", "in \(who), subjectAltName \(must)", reissue))
         }
+        let hosts = Set(
+            names.compactMap { name -> [UInt8]? in
+                if case .dns(let bytes) = name { NameSyntax.lowercased(bytes) } else { nil }
+            })
         for name in names where result.count < 8 {
             if let problem = name.syntaxProblem {
-                result.append(.error("name-malformed", "\(who) has the name '\(name.text)': \(problem)", "have it issued without that name"))
-            } else if let suffix = PublicSuffix.covered(by: name, among: names) {
-                result.append(.error("name-malformed", "\(who) has the name '\(name.text)', which covers the public suffix '\(suffix)'", "have it issued without that name"))
+                result.append(
+                    .error(
+                        "name-malformed", "\(who) has the name '\(name.text)': \(problem)",
+                        "have it issued without that name"))
+            } else if let suffix = PublicSuffix.covered(by: name, among: hosts) {
+                result.append(
+                    .error(
+                        "name-malformed",
+                        "\(who) has the name '\(name.text)', which covers the public suffix '\(suffix)'",
+                        "have it issued without that name"))
             }
         }
         if purpose == .server, let common = CommonNameRule.stray(in: certificate.subject, names: names) {
             result.append(
                 .error(
-                    "common-name", "\(who) has the common name '\(TerminalText.sanitized(common, limit: 128))', which is none of its alternative names (BR 7.1.4.3)",
+                    "common-name",
+                    "\(who) has the common name '\(TerminalText.sanitized(common, limit: 128))', which is none of its alternative names (BR 7.1.4.3)",
                     "have it issued with a common name that is one of its names, or without one"))
         }
         return result

@@ -7,4 +7,10 @@ package struct ChainVerdict: Sendable {
     package let findings: [Finding]
     /// Leaf first. When valid: up to and including the trust anchor. Otherwise as far as the best path went.
     package let chain: [Certificate]
+
+    package init(valid: Bool, findings: [Finding], chain: [Certificate]) {
+        self.valid = valid
+        self.findings = findings
+        self.chain = chain
+    }
 }

@@ -18,6 +18,8 @@ enum CommonNameRule {
             }
         }
         if hosts.isEmpty && addresses.isEmpty { return nil }
+        // One is usual; comparing thousands with thousands is work that an attacker must not be able to order.
+        if subject.commonNames.count > 8 { return subject.commonNames[8] }
         return subject.commonNames.first { common in
             if addresses.contains(common) { return false }
             let bytes = Array(common.utf8)
@@ -28,9 +30,12 @@ enum CommonNameRule {
     /// An address in another notation than that of RFC 3986 and RFC 5952.
     private static func isOddAddress(_ text: String, _ bytes: [UInt8]) -> Bool {
         if let address = IPAddress(text) { return address.description != text }
-        let isHexadecimal = bytes.count > 2 && bytes.starts(with: "0x".utf8) && bytes.dropFirst(2).allSatisfy(isHexDigit)
-        let isDotted = bytes.contains(UInt8(ascii: ".")) && bytes.allSatisfy { NameSyntax.isDigit($0) || $0 == UInt8(ascii: ".") }
-        let isColoned = bytes.contains(UInt8(ascii: ":")) && bytes.allSatisfy { isHexDigit($0) || $0 == UInt8(ascii: ":") }
+        let isHexadecimal =
+            bytes.count > 2 && bytes.starts(with: "0x".utf8) && bytes.dropFirst(2).allSatisfy(isHexDigit)
+        let isDotted =
+            bytes.contains(UInt8(ascii: ".")) && bytes.allSatisfy { NameSyntax.isDigit($0) || $0 == UInt8(ascii: ".") }
+        let isColoned =
+            bytes.contains(UInt8(ascii: ":")) && bytes.allSatisfy { isHexDigit($0) || $0 == UInt8(ascii: ":") }
         return isHexadecimal || isDotted || isColoned
     }
 
@@ -42,7 +47,9 @@ enum CommonNameRule {
     private static func contradicts(_ common: [UInt8], _ hosts: [[UInt8]]) -> Bool {
         if hosts.isEmpty || hosts.contains(common) { return false }
         // A U-label where the names have A-labels.
-        if common.contains(where: { $0 >= 0x80 }) { return common.contains(UInt8(ascii: ".")) && !common.contains(UInt8(ascii: " ")) }
+        if common.contains(where: { $0 >= 0x80 }) {
+            return common.contains(UInt8(ascii: ".")) && !common.contains(UInt8(ascii: " "))
+        }
         guard NameSyntax.problem(inDNSName: common, allowsWildcard: true) == nil else { return false }
         let lower = NameSyntax.lowercased(common)
         let canonical = String(decoding: lower, as: UTF8.self)

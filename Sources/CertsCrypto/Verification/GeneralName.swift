@@ -116,7 +116,8 @@ enum GeneralName: Hashable, Sendable {
         case .dns(let bytes): NameSyntax.problem(inDNSName: bytes, allowsWildcard: true)
         case .email(let bytes): NameSyntax.isMailbox(bytes) ? nil : "it is no mail address"
         case .uri(let bytes): NameSyntax.isURI(bytes) ? nil : "it is no absolute URI"
-        case .ip(let bytes): bytes.count == 4 || bytes.count == 16 ? nil : "an IP address has 4 or 16 octets, not \(bytes.count)"
+        case .ip(let bytes):
+            bytes.count == 4 || bytes.count == 16 ? nil : "an IP address has 4 or 16 octets, not \(bytes.count)"
         case .directory, .other: nil
         }
     }

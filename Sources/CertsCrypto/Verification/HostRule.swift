@@ -11,10 +11,16 @@ enum HostRule {
             return matches ? [] : [.error("name-mismatch", "the certificate is not for the address \(shown)", remedy)]
         }
         guard !host.contains("*"), let canonical = try? DNSName.canonical(host) else {
-            return [.error("host-invalid", "'\(shown)' is neither a DNS name nor an IP address", "write it like www.example.com or 192.0.2.1")]
+            return [
+                .error(
+                    "host-invalid", "'\(shown)' is neither a DNS name nor an IP address",
+                    "write it like www.example.com or 192.0.2.1")
+            ]
         }
         let matches = names.contains { name in
-            guard case .dns(let bytes) = name, NameSyntax.problem(inDNSName: bytes, allowsWildcard: true) == nil else { return false }
+            guard case .dns(let bytes) = name, NameSyntax.problem(inDNSName: bytes, allowsWildcard: true) == nil else {
+                return false
+            }
             return DNSName.covers(String(decoding: NameSyntax.lowercased(bytes), as: UTF8.self), host: canonical)
         }
         return matches ? [] : [.error("name-mismatch", "the certificate is not for \(shown)", remedy)]

@@ -49,7 +49,9 @@ enum KeyRules {
                 return "another algorithm than the one it names inside"
             }
             let name = TerminalText.sanitized(certificate.certificate.record.signatureAlgorithm, limit: 64)
-            guard X509_get_signature_info(x509, &digest, &key, &bits, &flags) == 1 else { return "an unknown algorithm (\(name))" }
+            guard X509_get_signature_info(x509, &digest, &key, &bits, &flags) == 1 else {
+                return "an unknown algorithm (\(name))"
+            }
             if key == NID_ED25519 { return nil }
             guard [NID_sha256, NID_sha384, NID_sha512].contains(digest),
                 [NID_rsaEncryption, NID_rsassaPss, NID_X9_62_id_ecPublicKey].contains(key)

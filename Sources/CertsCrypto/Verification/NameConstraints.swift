@@ -130,7 +130,9 @@ struct NameConstraints: Sendable {
     }
 
     private static func isHost(_ host: [UInt8], exactlyOrBelowDot base: [UInt8]) -> Bool {
-        if base.first == UInt8(ascii: ".") { return host.count > base.count && host.suffix(base.count).elementsEqual(base) }
+        if base.first == UInt8(ascii: ".") {
+            return host.count > base.count && host.suffix(base.count).elementsEqual(base)
+        }
         return host == base
     }
 

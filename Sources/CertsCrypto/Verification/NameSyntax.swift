@@ -31,7 +31,9 @@ enum NameSyntax {
         guard label.allSatisfy({ isDigit($0) || isLetter($0) || $0 == UInt8(ascii: "-") }) else {
             return "it has characters other than letters, digits and '-'"
         }
-        if first == UInt8(ascii: "-") || last == UInt8(ascii: "-") { return "it has a label that begins or ends with '-'" }
+        if first == UInt8(ascii: "-") || last == UInt8(ascii: "-") {
+            return "it has a label that begins or ends with '-'"
+        }
         let reserved = label.count > 3 && label.dropFirst(2).prefix(2).elementsEqual("--".utf8)
         if reserved, !lowercased(label.prefix(2)).elementsEqual("xn".utf8) {
             return "it has a label with '--' in third place that is no A-label"
@@ -49,7 +51,9 @@ enum NameSyntax {
 
     /// RFC 3986: a scheme, a colon, and only printable ASCII.
     static func isURI(_ bytes: [UInt8]) -> Bool {
-        guard let colon = bytes.firstIndex(of: UInt8(ascii: ":")), let first = bytes.first, isLetter(first) else { return false }
+        guard let colon = bytes.firstIndex(of: UInt8(ascii: ":")), let first = bytes.first, isLetter(first) else {
+            return false
+        }
         let scheme = bytes[..<colon].allSatisfy { isLetter($0) || isDigit($0) || "+-.".utf8.contains($0) }
         return scheme && bytes.allSatisfy { $0 > 0x20 && $0 < 0x7f }
     }

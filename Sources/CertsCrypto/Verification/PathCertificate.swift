@@ -61,15 +61,16 @@ final class PathCertificate: Sendable {
 
     init(_ certificate: Certificate) {
         self.certificate = certificate
-        (subject, issuer, key, extensions, notBefore, notAfter) = certificate.withX509 { x509 in
+        (subject, issuer, extensions, notBefore, notAfter) = certificate.withX509 { x509 in
             (
                 CanonicalName(X509_get_subject_name(x509)), CanonicalName(X509_get_issuer_name(x509)),
-                PublicKeyShape(X509_get_X509_PUBKEY(x509)), Extensions(x509),
+                Extensions(x509),
                 ASN1Time.read(X509_get0_notBefore(x509)), ASN1Time.read(X509_get0_notAfter(x509))
             )
         }
         serial = certificate.record.serial
         publicKey = certificate.publicKeyDER
+        key = publicKey.withUnsafeBytes { PublicKeyShape($0.bindMemory(to: UInt8.self)) }
     }
 
     /// Whether `self` was signed with the key of `issuer`; expensive.
@@ -111,14 +112,16 @@ extension PathCertificate.Extensions {
             return readProcessed(value)
         case NID_subject_key_identifier:
             if value.critical { wrongCriticality.append("\(name) must not be critical") }
-            return value.decoded(d2i_ASN1_OCTET_STRING, ASN1_OCTET_STRING_free) { subjectKeyID = Array(ASN1.bytes($0)) } != nil
+            return value.decoded(d2i_ASN1_OCTET_STRING, ASN1_OCTET_STRING_free) { subjectKeyID = Array(ASN1.bytes($0)) }
+                != nil
         case NID_authority_key_identifier:
             if value.critical { wrongCriticality.append("\(name) must not be critical") }
             return value.decoded(d2i_AUTHORITY_KEYID, AUTHORITY_KEYID_free) { authorityKey = .init($0.pointee) } != nil
         case NID_info_access:
             if value.critical { wrongCriticality.append("\(name) must not be critical") }
             // RFC 5280 §4.2.2.1: one access description at least.
-            return value.decoded(d2i_AUTHORITY_INFO_ACCESS, AUTHORITY_INFO_ACCESS_free) { OPENSSL_sk_num($0) > 0 } == true
+            return value.decoded(d2i_AUTHORITY_INFO_ACCESS, AUTHORITY_INFO_ACCESS_free) { OPENSSL_sk_num($0) > 0 }
+                == true
         case NID_crl_distribution_points:
             if value.critical { unprocessed.append(name) }
             return value.decoded(d2i_CRL_DIST_POINTS, CRL_DIST_POINTS_free) { OPENSSL_sk_num($0) > 0 } == true

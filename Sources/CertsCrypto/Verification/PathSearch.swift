@@ -77,16 +77,31 @@ struct PathSearch {
             }
             var findings = judge(issuer, isAnchor: isAnchor, below: path)
             if !isAnchor, !mayGrow || (!issuer.isSelfIssued && intermediates + 1 > (maxDepth ?? Limit.intermediates)) {
-                findings.append(.error("too-deep", "the chain has more intermediates than allowed", "use a shorter chain, or allow a greater depth"))
+                findings.append(
+                    .error(
+                        "too-deep", "the chain has more intermediates than allowed",
+                        "use a shorter chain, or allow a greater depth"))
             }
             let isSigned = signature(of: child, by: issuer)
             if !isSigned {
-                findings = [.error("signature-invalid", "\(child.description) was not signed by \(issuer.description)", "use the chain that the issuer gave for this certificate")]
+                findings = [
+                    .error(
+                        "signature-invalid", "\(child.description) was not signed by \(issuer.description)",
+                        "use the chain that the issuer gave for this certificate")
+                ]
             }
             let grown = path + [issuer]
+            if isSigned, !isAnchor, issuer.isSelfIssued, signature(of: issuer, by: issuer) {
+                // A root that nobody trusts: nothing above it can change that.
+                note(.init(rank: 250 + path.count, path: grown, findings: [Self.untrusted(issuer)]))
+                continue
+            }
             if findings.isEmpty, isAnchor { findings = judgeWhole(grown) }
             guard findings.isEmpty else {
-                note(.init(rank: (isSigned ? 200 : 0) + (isAnchor ? 100 : 0) + path.count, path: grown, findings: findings))
+                note(
+                    .init(
+                        rank: (isSigned ? 200 : 0) + (isAnchor ? 100 : 0) + path.count, path: grown, findings: findings)
+                )
                 continue
             }
             if isAnchor { return grown }
@@ -97,22 +112,37 @@ struct PathSearch {
     }
 
     private func deadEnd(_ path: [PathCertificate], _ child: PathCertificate) -> Attempt {
-        let remedy = "add the certificate of its issuer: to the chain if it is an intermediate, to the trusted roots if it is one"
+        let remedy =
+            "add the certificate of its issuer: to the chain if it is an intermediate, to the trusted roots if it is one"
         let isSelfSigned = child.certificate.record.selfSigned
         let finding: Finding =
             isSelfSigned
-            ? .error("untrusted", "\(child.description) is self-signed and not among the trusted roots", "add it to the trusted roots, if you do trust it")
-            : .error("issuer-missing", "the issuer of \(child.description) is neither in the chain nor among the trusted roots", remedy)
+            ? Self.untrusted(child)
+            : .error(
+                "issuer-missing",
+                "the issuer of \(child.description) is neither in the chain nor among the trusted roots", remedy)
         return Attempt(rank: 50 + path.count, path: path, findings: [finding])
     }
 
+    private static func untrusted(_ root: PathCertificate) -> Finding {
+        .error(
+            "untrusted", "\(root.description) is self-signed and not among the trusted roots",
+            "add it to the trusted roots, if you do trust it")
+    }
+
     private mutating func note(_ attempt: Attempt) {
-        if let best, best.rank > attempt.rank || (best.rank == attempt.rank && best.findings.count <= attempt.findings.count) { return }
+        if let best,
+            best.rank > attempt.rank || (best.rank == attempt.rank && best.findings.count <= attempt.findings.count)
+        {
+            return
+        }
         best = attempt
     }
 
     private static var tooMuchWork: Finding {
-        .error("too-complex", "there are too many possible paths to try them all", "give only the intermediates that belong to this certificate")
+        .error(
+            "too-complex", "there are too many possible paths to try them all",
+            "give only the intermediates that belong to this certificate")
     }
 
     // MARK: - Candidates
@@ -120,23 +150,31 @@ struct PathSearch {
     /// Anchors first; among each, those that the key identifiers point to, then those that are valid now.
     private func issuers(of child: PathCertificate) -> [(PathCertificate, isAnchor: Bool)] {
         func sorted(_ list: [PathCertificate]) -> [PathCertificate] {
-            list.count < 2 ? list : list.enumerated().sorted { (score($0.element), -$0.offset) > (score($1.element), -$1.offset) }.map(\.element)
+            list.count < 2
+                ? list
+                : list.enumerated().sorted { (score($0.element), -$0.offset) > (score($1.element), -$1.offset) }.map(
+                    \.element)
         }
         func score(_ issuer: PathCertificate) -> Int {
             let isCurrent = (issuer.notBefore?.seconds ?? .max) <= time && time <= (issuer.notAfter?.seconds ?? .min)
             return (matchesKeyID(child, issuer) ? 2 : 0) + (isCurrent ? 1 : 0)
         }
-        return sorted(anchors[child.issuer] ?? []).map { ($0, true) } + sorted(untrusted[child.issuer] ?? []).map { ($0, false) }
+        return sorted(anchors[child.issuer] ?? []).map { ($0, true) }
+            + sorted(untrusted[child.issuer] ?? []).map { ($0, false) }
     }
 
     private func matchesKeyID(_ child: PathCertificate, _ issuer: PathCertificate) -> Bool {
-        guard let wanted = child.extensions.authorityKey?.keyID, let own = issuer.extensions.subjectKeyID else { return true }
+        guard let wanted = child.extensions.authorityKey?.keyID, let own = issuer.extensions.subjectKeyID else {
+            return true
+        }
         return wanted == own
     }
 
     /// The same name with the same key twice is a loop, whatever the certificates between them.
     private func repeats(_ issuer: PathCertificate, in path: [PathCertificate]) -> Bool {
-        path.contains { $0.certificate == issuer.certificate || ($0.subject == issuer.subject && $0.publicKey == issuer.publicKey) }
+        path.contains {
+            $0.certificate == issuer.certificate || ($0.subject == issuer.subject && $0.publicKey == issuer.publicKey)
+        }
     }
 
     private mutating func signature(of child: PathCertificate, by issuer: PathCertificate) -> Bool {
@@ -158,12 +196,22 @@ struct PathSearch {
         ).findings()
         let intermediates = path.dropFirst().lazy.filter { !$0.isSelfIssued }.count
         if let length = issuer.extensions.constraints?.pathLength, length >= 0, intermediates > length {
-            result.append(.error("path-length", "\(issuer.description) allows \(length) intermediates below it, and there are \(intermediates)", "use another chain, or another issuer"))
+            result.append(
+                .error(
+                    "path-length",
+                    "\(issuer.description) allows \(length) intermediates below it, and there are \(intermediates)",
+                    "use another chain, or another issuer"))
         }
         if let child = path.last, let authority = child.extensions.authorityKey {
-            let namesOther = (authority.issuer.map { $0 != issuer.issuer } ?? false) || (authority.serial.map { $0 != issuer.serial } ?? false)
+            let namesOther =
+                (authority.issuer.map { $0 != issuer.issuer } ?? false)
+                || (authority.serial.map { $0 != issuer.serial } ?? false)
             if namesOther {
-                result.append(.error("authority-key-id", "\(child.description) names another certificate of its issuer than \(issuer.description)", "use the chain that the issuer gave for this certificate"))
+                result.append(
+                    .error(
+                        "authority-key-id",
+                        "\(child.description) names another certificate of its issuer than \(issuer.description)",
+                        "use the chain that the issuer gave for this certificate"))
             }
         }
         if ignoresForm { result.removeAll { CertificateRules.formal.contains($0.id) } }
@@ -177,15 +225,26 @@ struct PathSearch {
         of constraints: NameConstraints, _ issuer: PathCertificate, below path: [PathCertificate]
     ) -> [Finding] {
         for (index, certificate) in path.enumerated() where index == 0 || !certificate.isSelfIssued {
-            let names = certificate.constrainedNames
+            let names = nameComparisons > Limit.nameComparisons ? [] : certificate.constrainedNames
             let work = names.count.multipliedReportingOverflow(by: constraints.count)
-            nameComparisons = work.overflow ? .max : nameComparisons.addingReportingOverflow(work.partialValue).partialValue
+            nameComparisons =
+                work.overflow ? .max : nameComparisons.addingReportingOverflow(work.partialValue).partialValue
             guard nameComparisons >= 0, nameComparisons <= Limit.nameComparisons else {
-                return [.error("too-complex", "\(certificate.description) has too many names for the constraints of \(issuer.description)", "split the names over several certificates")]
+                return [
+                    .error(
+                        "too-complex",
+                        "\(certificate.description) has too many names for the constraints of \(issuer.description)",
+                        "split the names over several certificates")
+                ]
             }
             for name in names {
                 if let violation = constraints.violation(by: name) {
-                    return [.error("name-constraints", "\(issuer.description) may not issue \(certificate.description): \(violation)", "use an issuer that may issue these names")]
+                    return [
+                        .error(
+                            "name-constraints",
+                            "\(issuer.description) may not issue \(certificate.description): \(violation)",
+                            "use an issuer that may issue these names")
+                    ]
                 }
             }
         }
@@ -199,7 +258,10 @@ struct PathSearch {
             result += revocation.findings(for: path[index], issuer: path[index + 1], isLeaf: index == 0)
         }
         if path.contains(where: \.extensions.hasPolicyLimits), !satisfiesPolicies(path) {
-            result.append(.error("policy", "the certificate policies of the chain contradict each other, or none is left", "use another chain, or another issuer"))
+            result.append(
+                .error(
+                    "policy", "the certificate policies of the chain contradict each other, or none is left",
+                    "use another chain, or another issuer"))
         }
         return result
     }

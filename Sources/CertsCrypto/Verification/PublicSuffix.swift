@@ -3,24 +3,26 @@
 /// An excerpt: the second-level registries and the big shared hosts. The whole list changes weekly and does not belong
 /// into a binary; a suffix that is missing here is one that an issuer has to refuse.
 enum PublicSuffix {
-    /// - Returns: the public suffix that the wildcard among `names` covers, or `nil`.
-    static func covered(by name: GeneralName, among names: [GeneralName]) -> String? {
+    /// - Parameter hosts: the DNS names of the certificate, in lower case.
+    /// - Returns: the public suffix that `name` covers with a wildcard, or `nil`.
+    static func covered(by name: GeneralName, among hosts: Set<[UInt8]>) -> String? {
         guard case .dns(let bytes) = name, bytes.starts(with: "*.".utf8) else { return nil }
         let base = String(decoding: NameSyntax.lowercased(bytes.dropFirst(2)), as: UTF8.self)
         if isRegistry(base) { return base }
         guard shared.contains(base) else { return nil }
         // Whoever got the suffix itself certified has shown control of all that is below it, and may cover it.
-        let ownsSuffix = names.contains { if case .dns(let other) = $0 { NameSyntax.lowercased(other).elementsEqual(base.utf8) } else { false } }
-        return ownsSuffix ? nil : base
+        return hosts.contains(Array(base.utf8)) ? nil : base
     }
 
     private static func isRegistry(_ domain: String) -> Bool {
         let labels = domain.split(separator: ".")
-        return labels.count == 2 && labels[1].count == 2 && registries[String(labels[1])]?.contains(String(labels[0])) == true
+        return labels.count == 2 && labels[1].count == 2
+            && registries[String(labels[1])]?.contains(String(labels[0])) == true
     }
 
     private static let shared: Set<String> = [
-        "amazonaws.com", "s3.amazonaws.com", "elb.amazonaws.com", "cloudfront.net", "elasticbeanstalk.com", "herokuapp.com",
+        "amazonaws.com", "s3.amazonaws.com", "elb.amazonaws.com", "cloudfront.net", "elasticbeanstalk.com",
+        "herokuapp.com",
         "azurewebsites.net", "cloudapp.net", "blob.core.windows.net", "appspot.com", "run.app", "web.app",
         "firebaseapp.com", "github.io", "gitlab.io", "pages.dev", "workers.dev", "netlify.app", "vercel.app", "fly.dev",
         "onrender.com", "blogspot.com", "wordpress.com", "ngrok.io", "duckdns.org", "dyndns.org", "no-ip.org",

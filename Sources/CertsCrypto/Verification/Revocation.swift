@@ -32,12 +32,16 @@ private final class RevocationList {
         guard let thisUpdate = ASN1Time.read(X509_CRL_get0_lastUpdate(crl)), thisUpdate.seconds <= time else {
             return "is not valid yet"
         }
-        guard let nextUpdate = ASN1Time.read(X509_CRL_get0_nextUpdate(crl)) else { return "does not say when the next one comes" }
+        guard let nextUpdate = ASN1Time.read(X509_CRL_get0_nextUpdate(crl)) else {
+            return "does not say when the next one comes"
+        }
         if time > nextUpdate.seconds { return "is out of date" }
         var hasNumber = false
         if let extensions = X509_CRL_get0_extensions(crl) {
             for element in ASN1.elements(extensions) {
-                guard let value = ExtensionValue(OpaquePointer(element)) else { return "has an extension that does not decode" }
+                guard let value = ExtensionValue(OpaquePointer(element)) else {
+                    return "has an extension that does not decode"
+                }
                 switch value.nid {
                 case NID_crl_number:
                     if value.critical { return "has a critical CRL number (RFC 5280 §5.2.3)" }
@@ -45,7 +49,9 @@ private final class RevocationList {
                 case NID_authority_key_identifier:
                     if value.critical { return "has a critical authority key identifier" }
                 case NID_issuing_distribution_point:
-                    let isReadable: Bool? = value.decoded(d2i_ISSUING_DIST_POINT, ISSUING_DIST_POINT_free) { read($0.pointee, &scope) }
+                    let isReadable: Bool? = value.decoded(d2i_ISSUING_DIST_POINT, ISSUING_DIST_POINT_free) {
+                        read($0.pointee, &scope)
+                    }
                     if isReadable != true { return "has a scope that is not understood here" }
                 case NID_delta_crl: return "is only a delta"
                 default: if value.critical { return "has an unknown critical extension" }
@@ -111,7 +117,8 @@ struct Revocation {
             let found = Self.parse(input)
             lists += found.compactMap { $0 }.map { RevocationList(owning: $0, time: time) }
             if found.isEmpty || found.contains(nil) {
-                findings.append(.error("crl-malformed", "CRL input \(index + 1) is not one, or is damaged", "fetch the CRL again"))
+                findings.append(
+                    .error("crl-malformed", "CRL input \(index + 1) is not one, or is damaged", "fetch the CRL again"))
             }
         }
     }
@@ -132,17 +139,29 @@ struct Revocation {
             } else if let problem = list.problem {
                 problems.append("it \(problem)")
             } else if list.revokes(certificate) {
-                return [.error("revoked", "\(certificate.description) is revoked", "have a new certificate issued, with a new key")]
+                return [
+                    .error(
+                        "revoked", "\(certificate.description) is revoked",
+                        "have a new certificate issued, with a new key")
+                ]
             } else if !list.scope.isPartial {
                 isCovered = true
             }
         }
         if isCovered { return [] }
         if let problem = problems.first {
-            return [.error("crl-invalid", "the CRL of \(issuer.description) cannot be used: \(problem)", "fetch a current CRL of this issuer")]
+            return [
+                .error(
+                    "crl-invalid", "the CRL of \(issuer.description) cannot be used: \(problem)",
+                    "fetch a current CRL of this issuer")
+            ]
         }
         if isLeaf {
-            return [.error("crl-missing", "there is no CRL of \(issuer.description) among those given", "add the CRL of this issuer")]
+            return [
+                .error(
+                    "crl-missing", "there is no CRL of \(issuer.description) among those given",
+                    "add the CRL of this issuer")
+            ]
         }
         return []
     }

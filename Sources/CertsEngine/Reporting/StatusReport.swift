@@ -36,6 +36,13 @@ package struct StatusReport: Sendable, Encodable {
         package var code: String
         package var message: String
         @OrNull package var hint: String?
+
+        package init(_ failure: Rotation.Failure) {
+            step = failure.step.rawValue
+            code = failure.code.rawValue
+            message = failure.message
+            _hint = OrNull(wrappedValue: failure.hint)
+        }
     }
 
     package struct Target: Sendable, Encodable {
@@ -69,9 +76,7 @@ extension StatusReport.Entry {
             keyAlgorithm: shown?.keyAlgorithm, notBefore: shown?.notBefore, notAfter: shown?.notAfter,
             daysLeft: shown.map { $0.daysLeft(at: now) }, dueAt: state.dueAt, dueReason: state.dueReason?.rawValue,
             consecutiveFailures: state.consecutiveFailures, nextAttemptAt: state.nextAttemptAt,
-            lastFailure: state.lastFailure.map {
-                .init(step: $0.step.rawValue, code: $0.code.rawValue, message: $0.message, hint: $0.hint)
-            },
+            lastFailure: state.lastFailure.map(StatusReport.Failure.init),
             problem: nil,
             targets: state.targets.map { target in
                 .init(

@@ -201,8 +201,8 @@ package struct RotationEngine: Sendable {
     }
 
     private func run(_ rotation: Rotation, resuming: Bool = false) async throws -> Result {
-        var runner = RotationRunner(context: context, resuming: resuming)
-        let ended = try await runner.run(rotation)
+        var runner = RotationRunner(context: context)
+        let ended = try await runner.run(rotation, resuming: resuming)
         return ended.isFinished ? .rotated(ended) : .waiting(ended)
     }
 

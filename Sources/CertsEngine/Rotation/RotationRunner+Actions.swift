@@ -16,7 +16,8 @@ extension RotationRunner {
         case .prepare(let target): return try await prepare(rotation, target)
         case .apply(let target, let receipt):
             let bundle = try await stagedBundle(rotation.certificate, rotation.revision)
-            try await context.target(target).apply(bundle, receipt: receipt, resuming: resuming)
+            try await context.target(target).apply(bundle, receipt: receipt, resuming: halfDone.contains(target))
+            halfDone.remove(target)
         case .verify(let target, let receipt):
             let bundle = try await stagedBundle(rotation.certificate, rotation.revision)
             observations[target] = try await context.target(target).verify(bundle, receipt: receipt)
@@ -169,7 +170,7 @@ extension RotationRunner {
             }
         }
         let adapter = try context.target(target)
-        let (kept, isResuming) = (previous, resuming)
+        let (kept, isResuming) = (previous, halfDone.contains(target))
         try await withUncancelledTask {
             try await adapter.restore(receipt, previous: kept, certificate: rotation.certificate, resuming: isResuming)
         }

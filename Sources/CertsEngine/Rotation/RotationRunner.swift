@@ -8,27 +8,30 @@ import Logging
 /// The caller holds the lock of the certificate. What the actions do is in `RotationRunner+Actions.swift`.
 struct RotationRunner {
     let context: EngineContext
-    /// The first action may have been half done by a process that died.
-    var resuming: Bool
+    /// The targets that a process that died may have left half-way; each until it was dealt with.
+    var halfDone: Set<Name> = []
     /// What was seen while verifying, for the inventory.
     var observations: [Name: [EndpointObservation]] = [:]
 
-    init(context: EngineContext, resuming: Bool = false) {
+    init(context: EngineContext) {
         self.context = context
-        self.resuming = resuming
     }
 
     /// Runs until the rotation is finished, or waits for its issuer.
+    /// - Parameter resuming: it comes from the journal of a process that died.
     /// - Throws: only when the end could not be recorded; what is served is then as the thrown error says.
-    mutating func run(_ start: Rotation) async throws -> Rotation {
+    mutating func run(_ start: Rotation, resuming: Bool) async throws -> Rotation {
         var rotation = start
+        if resuming {
+            halfDone = Set(rotation.deployments.filter { $0.receipt != nil }.map(\.target))
+            rotation.resume(at: context.now)
+        }
         while !rotation.isFinished {
             do {
                 try await record(rotation)
                 context.progress(rotation)
                 try context.faults.reached("before-\(rotation.step.rawValue)")
                 let completion = try await perform(rotation)
-                resuming = false
                 try context.faults.reached("after-\(rotation.step.rawValue)")
                 rotation.complete(completion, at: context.now)
                 if case .pending = completion {
@@ -36,7 +39,6 @@ struct RotationRunner {
                     return rotation
                 }
             } catch {
-                resuming = false
                 let failure = CertsError.wrapping(error, stage: rotation.step, subject: rotation.certificate.rawValue)
                 log(failure, rotation)
                 rotation.fail(failure, at: context.now)

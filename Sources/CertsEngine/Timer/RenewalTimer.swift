@@ -48,7 +48,8 @@ package struct RenewalTimer: Service {
         }
     }
 
-    private func isTickDue() async -> Bool {
+    /// Whether the persisted time of the next run has come.
+    package func isTickDue() async -> Bool {
         let next = try? await context.schedule.task(Self.taskName)?.nextRunAt
         let now = context.now
         guard let next else { return true }

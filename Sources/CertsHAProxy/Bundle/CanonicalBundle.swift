@@ -70,7 +70,8 @@ package enum CanonicalBundle {
         let newline = UInt8(ascii: "\n")
         return bundle.withBytes { bytes in
             guard bytes.first != nil, bytes.first != newline, bytes.last == newline else { return false }
-            return !bytes.contains(UInt8(ascii: "\r")) && !zip(bytes, bytes.dropFirst()).contains { $0 == newline && $1 == newline }
+            return !bytes.contains(UInt8(ascii: "\r"))
+                && !zip(bytes, bytes.dropFirst()).contains { $0 == newline && $1 == newline }
         }
     }
 }

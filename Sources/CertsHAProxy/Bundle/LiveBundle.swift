@@ -39,7 +39,8 @@ struct LiveBundle: Sendable {
     /// Puts the file back as it was, or removes it where there was none.
     /// - Returns: whether anything had to be changed.
     @discardableResult
-    static func restoreDisk(_ receipt: DeploymentReceipt, previous: Secret?, files: any LiveFiles) async throws -> Bool {
+    static func restoreDisk(_ receipt: DeploymentReceipt, previous: Secret?, files: any LiveFiles) async throws -> Bool
+    {
         let path = receipt.bundlePath
         let live = try? await files.read(path, limit: sizeLimit)
         guard let expected = receipt.previous, let previous else {

@@ -39,7 +39,8 @@ struct EndpointProof: Sendable {
                 return Self.observation(endpoint, served, now)
             } catch {
                 let problem = CertsError.wrapping(error)
-                return EndpointObservation(endpoint: endpoint, served: nil, problem: problem.description, observedAt: now)
+                return EndpointObservation(
+                    endpoint: endpoint, served: nil, problem: problem.description, observedAt: now)
             }
         }
     }
@@ -122,7 +123,8 @@ struct EndpointProof: Sendable {
         var isMatching: Bool { agreeing > 0 }
         var isConsistentlyWrong: Bool { disagreeing >= EndpointProof.agreement }
         var proved: ServedCertificate? {
-            agreeing >= (other == nil ? EndpointProof.agreement : EndpointProof.strictAgreement) ? try? last?.get() : nil
+            agreeing >= (other == nil ? EndpointProof.agreement : EndpointProof.strictAgreement)
+                ? try? last?.get() : nil
         }
         var lastError: (any Error)? {
             if case .failure(let error)? = last { error } else { nil }
@@ -140,12 +142,15 @@ struct EndpointProof: Sendable {
             .servedOther,
             "\(describe(endpoint)) serves the right certificate, but its chain is not the one of the bundle: "
                 + "\(served.chainDER.count) of \(chain.count) certificates were sent, or in another order",
-            subject: endpoint.address, hint: "look for a second file or process that holds the same certificate without its chain")
+            subject: endpoint.address,
+            hint: "look for a second file or process that holds the same certificate without its chain")
     }
 
     private static func failure(_ endpoint: Endpoint, _ expected: Fingerprint, _ tally: Tally) -> CertsError {
         if let error = tally.lastError { return CertsError.wrapping(error, subject: endpoint.address) }
-        guard let other = tally.other else { return CertsError(.internal, "no handshake was made", subject: endpoint.address) }
+        guard let other = tally.other else {
+            return CertsError(.internal, "no handshake was made", subject: endpoint.address)
+        }
         return CertsError(
             .servedOther,
             "\(describe(endpoint)) serves another certificate than \(expected.short): "
@@ -161,8 +166,11 @@ struct EndpointProof: Sendable {
         endpoint.serverName.map { "\(endpoint.address) (server name \($0))" } ?? "\(endpoint.address) (no server name)"
     }
 
-    private static func observation(_ endpoint: Endpoint, _ served: ServedCertificate, _ now: Date) -> EndpointObservation {
-        EndpointObservation(endpoint: endpoint, served: served.fingerprint, servedNotAfter: served.notAfter, observedAt: now)
+    private static func observation(_ endpoint: Endpoint, _ served: ServedCertificate, _ now: Date)
+        -> EndpointObservation
+    {
+        EndpointObservation(
+            endpoint: endpoint, served: served.fingerprint, servedNotAfter: served.notAfter, observedAt: now)
     }
 
     /// Runs `body` for each element, a bounded number at a time; results in the order of the elements.

@@ -8,7 +8,8 @@ extension TargetDeclaration {
     func probes(for names: [AlternativeName]) -> [Endpoint] {
         var seen = Set<Endpoint>()
         return endpoints.flatMap { endpoint in
-            endpoint.serverName == nil ? Self.probes(of: endpoint, for: names) : Self.covers(names, endpoint) ? [endpoint] : []
+            endpoint.serverName == nil
+                ? Self.probes(of: endpoint, for: names) : Self.covers(names, endpoint) ? [endpoint] : []
         }.filter { seen.insert($0).inserted }
     }
 
@@ -19,7 +20,8 @@ extension TargetDeclaration {
         throw CertsError(
             .probeFailed, "no endpoint of the target '\(name)' serves a name of the certificate '\(certificate)'",
             subject: name.rawValue,
-            hint: "list an endpoint of this target with a `serverName` that the certificate has, or without `serverName`")
+            hint:
+                "list an endpoint of this target with a `serverName` that the certificate has, or without `serverName`")
     }
 
     private static func probes(of endpoint: Endpoint, for names: [AlternativeName]) -> [Endpoint] {

@@ -17,7 +17,8 @@ enum CommandRunner {
     /// - Throws: `target.reloadFailed` with the exit code and the last lines that the command printed.
     static func run(_ command: CertsCore.CommandLine, purpose: String) async throws {
         guard let program = command.arguments.first else {
-            throw CertsError(.configurationInvalid, "\(purpose) is empty", hint: "give the program and its arguments as a list")
+            throw CertsError(
+                .configurationInvalid, "\(purpose) is empty", hint: "give the program and its arguments as a list")
         }
         let shown = command.arguments.map { TerminalText.sanitized($0, limit: 200) }.joined(separator: " ")
         let ended: Ended
@@ -26,17 +27,19 @@ enum CommandRunner {
         } catch is DeadlinePassed {
             throw CertsError(
                 .targetReloadFailed, "\(purpose) '\(shown)' did not end within \(command.deadline)",
-                hint: "look why it waits; a program that it leaves running must not keep its output open", retry: .later)
+                hint: "look why it waits, or give it more time", retry: .later)
         } catch let error as SubprocessError {
             throw CertsError(
-                .targetReloadFailed, "\(purpose) '\(shown)' could not be run", hint: "check its path and mode, and how much it prints",
+                .targetReloadFailed, "\(purpose) '\(shown)' could not be run",
+                hint: "check its path and mode, and how much it prints",
                 cause: error)
         }
         guard !ended.succeeded else { return }
         let words = lastLines(ended.standardError) ?? lastLines(ended.standardOutput) ?? "it printed nothing"
         throw CertsError(
             .targetReloadFailed, "\(purpose) '\(shown)' failed (\(ended.status)): \(words)",
-            hint: "run it by hand as the user of certs and mend what it says", retry: .later)
+            hint: "run it by hand as the user of certs and mend what it says (`haproxy -c` says nothing with `-q`)",
+            retry: .later)
     }
 
     private struct Ended: Sendable {
@@ -67,8 +70,8 @@ enum CommandRunner {
 
     private struct DeadlinePassed: Error {}
 
-    /// The first of two: `body`, or the deadline. Unlike a task group it does not wait for the loser: a daemon that
-    /// keeps the output open would hold it for ever.
+    /// The first of two: `body`, or the deadline. Unlike a task group it does not wait for the loser, which may take its
+    /// time to end: what the caller was promised is the deadline.
     private static func race<Value: Sendable>(
         _ deadline: Duration, _ body: @escaping @Sendable () async throws -> Value
     ) async throws -> Value {

@@ -24,13 +24,12 @@ struct RuntimeConnection: Sendable {
         let replyLimit = replyLimit
         let bootstrap = ClientBootstrap(group: loop).connectTimeout(limit).channelInitializer { channel in
             channel.eventLoop.makeCompletedFuture {
-                try channel.pipeline.syncOperations.addHandler(ReplyCollector(reply: reply, limit: replyLimit))
+                try channel.pipeline.syncOperations.addHandler(
+                    Conversation(command: Self.bytes(of: command), reply: reply, limit: replyLimit))
             }
         }
         do {
             let channel = try await bootstrap.connect(unixDomainSocketPath: socket).get()
-            // Not awaited: HAProxy may refuse before it has read everything, and its reply is what counts.
-            channel.writeAndFlush(Self.bytes(of: command), promise: nil)
             defer { channel.close(promise: nil) }
             let bytes = try await reply.futureResult.get()
             return String(decoding: bytes.readableBytesView, as: UTF8.self)
@@ -72,7 +71,9 @@ struct RuntimeConnection: Sendable {
                 .configurationInvalid, "the path of the socket \(socket) is longer than 107 bytes", subject: socket,
                 hint: "give HAProxy's `stats socket` a shorter path")
         case let error as IOError: return explain(errno: error.errnoCode, error)
-        default: return CertsError(.targetUnreachable, "cannot talk to HAProxy at \(socket)", subject: socket, cause: error, retry: .later)
+        default:
+            return CertsError(
+                .targetUnreachable, "cannot talk to HAProxy at \(socket)", subject: socket, cause: error, retry: .later)
         }
     }
 
@@ -81,7 +82,8 @@ struct RuntimeConnection: Sendable {
         case ENOENT, ENOTDIR:
             CertsError(
                 .targetUnreachable, "there is no socket at \(socket)", subject: socket,
-                hint: "start HAProxy, with `stats socket \(socket) mode 660 level admin` in its `global` section", retry: .later)
+                hint: "start HAProxy, with `stats socket \(socket) mode 660 level admin` in its `global` section",
+                retry: .later)
         case ECONNREFUSED:
             CertsError(
                 .targetUnreachable, "nobody listens at the socket \(socket)", subject: socket,
@@ -94,7 +96,8 @@ struct RuntimeConnection: Sendable {
                 .targetTimeout, "HAProxy does not accept connections at \(socket): its queue is full", subject: socket,
                 hint: "look at HAProxy's load and log", retry: .later)
         default:
-            CertsError(.targetUnreachable, "cannot talk to HAProxy at \(socket)", subject: socket, cause: error, retry: .later)
+            CertsError(
+                .targetUnreachable, "cannot talk to HAProxy at \(socket)", subject: socket, cause: error, retry: .later)
         }
     }
 
@@ -112,18 +115,27 @@ struct RuntimeConnection: Sendable {
     }
 }
 
-/// Collects the bytes of one reply on the channel's event loop.
-private final class ReplyCollector: ChannelInboundHandler {
+/// One command and its reply. All of it runs on the event loop: a deadline must not pass because other work of the
+/// process delays a task.
+private final class Conversation: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
+    typealias OutboundOut = ByteBuffer
 
+    private let command: ByteBuffer
     private let reply: EventLoopPromise<ByteBuffer>
     private let limit: Int
     private var received = ByteBuffer()
     private var failure: (any Error)?
 
-    init(reply: EventLoopPromise<ByteBuffer>, limit: Int) {
+    init(command: ByteBuffer, reply: EventLoopPromise<ByteBuffer>, limit: Int) {
+        self.command = command
         self.reply = reply
         self.limit = limit
+    }
+
+    func channelActive(context: ChannelHandlerContext) {
+        // The outcome is not waited for: HAProxy may refuse before it has read everything, and its reply is what counts.
+        context.writeAndFlush(wrapOutboundOut(command), promise: nil)
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {

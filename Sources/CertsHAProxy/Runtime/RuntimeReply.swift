@@ -56,13 +56,17 @@ enum RuntimeReply {
                 throw unexpected("show ssl cert", reply)
             }
         }
-        guard section == "# filename" || (section == nil && lines.isEmpty) else { throw unexpected("show ssl cert", reply) }
+        guard section == "# filename" || (section == nil && lines.isEmpty) else {
+            throw unexpected("show ssl cert", reply)
+        }
         return list
     }
 
     /// - Parameter pending: the reply is about the open transaction, `*NAME`.
     /// - Returns: `nil` when there is no such certificate or transaction.
-    static func storedCertificate(_ reply: String, name: StoreName, pending: Bool) throws(CertsError) -> StoredCertificate? {
+    static func storedCertificate(_ reply: String, name: StoreName, pending: Bool) throws(CertsError)
+        -> StoredCertificate?
+    {
         let command = "show ssl cert \(pending ? "*" : "")\(name)"
         let lines = try lines(of: reply)
         if lines.isEmpty || lines[0].hasPrefix("Can't display the certificate: Not found") { return nil }
@@ -73,7 +77,8 @@ enum RuntimeReply {
             let value = line[line.index(after: colon)...].drop { $0 == " " }
             if fields[key] == nil { fields[key] = value }
         }
-        guard let filename = fields["Filename"], filename == (pending ? "*" : "") + name.rawValue, let status = fields["Status"]
+        guard let filename = fields["Filename"], filename == (pending ? "*" : "") + name.rawValue,
+            let status = fields["Status"]
         else { throw unexpected(command, reply) }
         let digits = (fields["SHA1 FingerPrint"] ?? "").lowercased()
         guard digits.isEmpty || Hex.decode(digits)?.count == 20, !(digits.isEmpty && status != "Empty") else {
@@ -86,10 +91,13 @@ enum RuntimeReply {
         let command = "set ssl cert \(name)"
         let lines = try lines(of: reply)
         if lines.count == 1, lines[0] == "Transaction created for certificate \(name)!" { return .created }
-        if lines.count == 1, let other = between("Transaction updated for certificate ", "!", lines[0]) { return .updated(other) }
+        if lines.count == 1, let other = between("Transaction updated for certificate ", "!", lines[0]) {
+            return .updated(other)
+        }
         if lines.contains(where: { $0.hasPrefix("Can't replace a certificate which is not referenced") }) {
             throw CertsError(
-                .targetNotReferenced, "HAProxy has no certificate that is called \(name) and can be replaced", subject: name.rawValue,
+                .targetNotReferenced, "HAProxy has no certificate that is called \(name) and can be replaced",
+                subject: name.rawValue,
                 hint: "name exactly this path after `crt` in HAProxy's configuration; the file's name must end in .pem")
         }
         throw refusal(command, lines) ?? unexpected(command, reply)
@@ -175,14 +183,16 @@ extension RuntimeReply {
     /// What HAProxy says when it understood the command and will not do it.
     private static func refusal(_ command: String, _ lines: [Substring]) -> CertsError? {
         let words = [
-            "Can't ", "unable to ", "inconsistencies ", "No ongoing", "The transaction must", "The ongoing", "Operations on",
+            "Can't ", "unable to ", "inconsistencies ", "No ongoing", "The transaction must", "The ongoing",
+            "Operations on",
             "Failed!", "Committing ",
         ]
         guard lines.contains(where: { line in words.contains { line.hasPrefix($0) } }) else { return nil }
         let isLocked = lines.contains { $0.hasPrefix("Operations on certificates are currently locked") }
         return CertsError(
             .targetRefused, "HAProxy refused '\(command)': \(quote(lines))",
-            hint: isLocked ? "another client updates certificates; it is tried again" : "look at the bundle with `certs inspect`",
+            hint: isLocked
+                ? "another client updates certificates; it is tried again" : "look at the bundle with `certs inspect`",
             retry: isLocked ? .later : .never)
     }
 

@@ -16,12 +16,14 @@ struct RuntimeSession: Sendable {
     }
 
     func stored(_ name: StoreName) async throws(CertsError) -> RuntimeReply.StoredCertificate? {
-        try RuntimeReply.storedCertificate(try await connection.send(.show(name, pending: false)), name: name, pending: false)
+        try RuntimeReply.storedCertificate(
+            try await connection.send(.show(name, pending: false)), name: name, pending: false)
     }
 
     /// What the open transaction on `name` holds.
     func pending(_ name: StoreName) async throws(CertsError) -> RuntimeReply.StoredCertificate? {
-        try RuntimeReply.storedCertificate(try await connection.send(.show(name, pending: true)), name: name, pending: true)
+        try RuntimeReply.storedCertificate(
+            try await connection.send(.show(name, pending: true)), name: name, pending: true)
     }
 
     func abort(_ name: StoreName) async throws(CertsError) -> RuntimeReply.AbortOutcome {
@@ -47,7 +49,9 @@ struct RuntimeSession: Sendable {
                 "HAProxy holds \(path) under \(matches.count) names: \(matches.joined(separator: ", "))", subject: path,
                 hint: "write the path in one way in HAProxy's configuration (`crt-base` adds a slash), and reload it")
         }
-        let members = list.names.filter { [".rsa", ".ecdsa", ".dsa"].map { wanted + $0 }.contains(StoreName.normalized($0)) }
+        let members = list.names.filter {
+            [".rsa", ".ecdsa", ".dsa"].map { wanted + $0 }.contains(StoreName.normalized($0))
+        }
         let file = wanted.split(separator: "/").last
         let namesakes = list.names.filter { $0.split(separator: "/").last == file }
         let hint =
@@ -76,8 +80,10 @@ struct RuntimeSession: Sendable {
         do throws(CertsError) {
             guard let staged = try await pending(name), Self.matches(staged, leaf) else {
                 throw CertsError(
-                    .targetUnexpectedReply, "HAProxy did not keep the certificate that it was sent for \(name)", subject: name.rawValue,
-                    hint: "another client uses the socket at the same time: let only certs update this file", retry: .later)
+                    .targetUnexpectedReply, "HAProxy did not keep the certificate that it was sent for \(name)",
+                    subject: name.rawValue,
+                    hint: "another client uses the socket at the same time: let only certs update this file",
+                    retry: .later)
             }
             instances = try RuntimeReply.commit(try await connection.send(.commit(name)), name: name)
         } catch {
@@ -90,14 +96,17 @@ struct RuntimeSession: Sendable {
         }
         let after = try await process()
         guard after.pid == before.pid, !after.isStopping else { throw Self.isLeaving(after, connection.socket) }
-        logger.info("HAProxy took the certificate", metadata: ["file": "\(name)", "instances": "\(instances)", "pid": "\(after.pid)"])
+        logger.info(
+            "HAProxy took the certificate",
+            metadata: ["file": "\(name)", "instances": "\(instances)", "pid": "\(after.pid)"])
     }
 
-    private func open(_ name: StoreName, _ command: RuntimeCommand, _ leaf: CertificateRecord) async throws(CertsError) {
+    private func open(_ name: StoreName, _ command: RuntimeCommand, _ leaf: CertificateRecord) async throws(CertsError)
+    {
         let outcome: RuntimeReply.SetOutcome
         do throws(CertsError) {
             outcome = try RuntimeReply.set(try await connection.send(command), name: name)
-        } catch where error.code == .targetRefused || error.code == .targetNotReferenced {
+        } catch  where error.code == .targetRefused || error.code == .targetNotReferenced {
             throw error
         } catch {
             // No reply, or none that can be read: the transaction may be open.
@@ -115,7 +124,9 @@ struct RuntimeSession: Sendable {
     }
 
     /// After a commit that failed, or whose answer is not known: looks whether it took effect, and cleans up if not.
-    private func settle(_ name: StoreName, _ leaf: CertificateRecord, after error: CertsError) async throws(CertsError) -> Int {
+    private func settle(_ name: StoreName, _ leaf: CertificateRecord, after error: CertsError) async throws(CertsError)
+        -> Int
+    {
         // A refusal is an answer; everything else leaves open what happened.
         if error.code != .targetRefused, let live = try? await stored(name), Self.matches(live, leaf),
             (try? await list())?.openTransaction == nil
@@ -132,7 +143,8 @@ struct RuntimeSession: Sendable {
             if let held = try await pending(name), !held.sha1.isEmpty, !Self.matches(held, leaf) { return error }
             _ = try await abort(name)
             guard try await list().openTransaction != name.rawValue else {
-                return error.noting("the transaction on \(name) is still open: `abort ssl cert \(name)` at the socket ends it")
+                return error.noting(
+                    "the transaction on \(name) is still open: `abort ssl cert \(name)` at the socket ends it")
             }
             return error
         } catch let failure {
@@ -146,7 +158,8 @@ struct RuntimeSession: Sendable {
 
     private static func isLeaving(_ process: RuntimeReply.Process, _ socket: String) -> CertsError {
         CertsError(
-            .targetUnreachable, "HAProxy (pid \(process.pid)) at \(socket) is being reloaded or stopped", subject: socket,
+            .targetUnreachable, "HAProxy (pid \(process.pid)) at \(socket) is being reloaded or stopped",
+            subject: socket,
             hint: "run again when the reload is done", retry: .later)
     }
 }
@@ -154,8 +167,13 @@ struct RuntimeSession: Sendable {
 extension CertsError {
     /// The same error with one more thing to know.
     func noting(_ note: String) -> CertsError {
-        var result = CertsError(code, "\(message); \(note)", subject: subject, stage: stage, hint: hint, details: details, retry: retry)
-        if let cause { result = CertsError(code, "\(message) (\(cause)); \(note)", subject: subject, stage: stage, hint: hint, details: details, retry: retry) }
+        var result = CertsError(
+            code, "\(message); \(note)", subject: subject, stage: stage, hint: hint, details: details, retry: retry)
+        if let cause {
+            result = CertsError(
+                code, "\(message) (\(cause)); \(note)", subject: subject, stage: stage, hint: hint, details: details,
+                retry: retry)
+        }
         return result
     }
 }

@@ -16,23 +16,29 @@ package struct RuntimeTarget: DeploymentTarget {
     let limits: TargetLimits
     let logger: Logger
 
-    init(_ declaration: TargetDeclaration, socket: String, files: any LiveFiles, proof: EndpointProof, limits: TargetLimits, logger: Logger) {
+    init(
+        _ declaration: TargetDeclaration, socket: String, files: any LiveFiles, proof: EndpointProof,
+        limits: TargetLimits, logger: Logger
+    ) {
         self.declaration = declaration
         self.socket = socket
         self.files = files
         self.proof = proof
-        self.session = RuntimeSession(connection: RuntimeConnection(socket: socket, deadline: limits.reply), logger: logger)
+        self.session = RuntimeSession(
+            connection: RuntimeConnection(socket: socket, deadline: limits.reply), logger: logger)
         self.limits = limits
         self.logger = logger
     }
 
     // MARK: Prepare
 
-    package func prepare(_ bundle: StagedBundle, fallback: StagedBundle?, now: Date) async throws -> PreparedDeployment {
+    package func prepare(_ bundle: StagedBundle, fallback: StagedBundle?, now: Date) async throws -> PreparedDeployment
+    {
         let path = declaration.bundlePath(for: bundle.certificate)
         guard !path.hasSuffix(".crt") else {
             throw CertsError(
-                .targetNotReferenced, "HAProxy cannot replace \(path) while it runs: the file's name ends in .crt", subject: path,
+                .targetNotReferenced, "HAProxy cannot replace \(path) while it runs: the file's name ends in .crt",
+                subject: path,
                 hint: "call the file .pem, here and in HAProxy's configuration, or use `reload: { method: signal }`")
         }
         let disk = try await files.read(path, limit: LiveBundle.sizeLimit)
@@ -53,19 +59,22 @@ package struct RuntimeTarget: DeploymentTarget {
         let choice = try chooseRollback(path: path, disk: disk, memory: memory, fallback: fallback, new: bundle)
         let baseline = await proof.observe(declaration.probes(for: bundle.names), now: now)
         let receipt = DeploymentReceipt(
-            bundlePath: path, previous: choice.previous?.receipt, storeNames: [name.rawValue], baseline: baseline, takenAt: now)
+            bundlePath: path, previous: choice.previous?.receipt, storeNames: [name.rawValue], baseline: baseline,
+            takenAt: now)
         return PreparedDeployment(receipt: receipt, previous: choice.previous?.contents, findings: choice.findings)
     }
 
     /// What a rollback brings back: HAProxy's memory cannot be read out, so it is compared with what is known.
     private func chooseRollback(
-        path: String, disk: LiveFile?, memory: RuntimeReply.StoredCertificate, fallback: StagedBundle?, new: StagedBundle
+        path: String, disk: LiveFile?, memory: RuntimeReply.StoredCertificate, fallback: StagedBundle?,
+        new: StagedBundle
     ) throws -> (previous: LiveBundle?, findings: [Finding]) {
         let onDisk = disk.map { LiveBundle($0) }
         if let onDisk, onDisk.leaf?.record.sha1 == memory.sha1 {
             guard (try? CanonicalBundle.canonical(onDisk.contents)) != nil else {
                 throw CertsError(
-                    .targetRefused, "\(path) has no private key beside its certificate: it could not be brought back after a failure",
+                    .targetRefused,
+                    "\(path) has no private key beside its certificate: it could not be brought back after a failure",
                     subject: path, hint: "put the key into the file (leaf, chain, key), reload HAProxy, then run again")
             }
             return (onDisk, [])
@@ -75,8 +84,10 @@ package struct RuntimeTarget: DeploymentTarget {
             return (previous, [Self.drift(path, "a rollback restores the one in memory, which certs deployed")])
         }
         if memory.sha1 == new.leaf.sha1 { return (onDisk, []) }
-        let consequence = onDisk?.leaf == nil
-            ? "the one in memory cannot be read out, so a failure could not be rolled back" : "a rollback restores the file"
+        let consequence =
+            onDisk?.leaf == nil
+            ? "the one in memory cannot be read out, so a failure could not be rolled back"
+            : "a rollback restores the file"
         return (onDisk, [Self.drift(path, consequence)])
     }
 
@@ -105,7 +116,7 @@ package struct RuntimeTarget: DeploymentTarget {
     }
 
     /// Leaves no transaction open before ours: what is ours from an earlier run is aborted, what is not is not touched.
-    private func clearTransaction(
+    func clearTransaction(
         _ list: RuntimeReply.CertificateList, name: StoreName, leaf: CertificateRecord?, isOurs: Bool
     ) async throws {
         guard let open = list.openTransaction else { return }
@@ -113,7 +124,9 @@ package struct RuntimeTarget: DeploymentTarget {
         let openName = try StoreName(open)
         if openName != name {
             let held = try await session.pending(openName)
-            guard let held, let leaf, RuntimeSession.matches(held, leaf) else { return try refuseForeignTransaction(list) }
+            guard let held, let leaf, RuntimeSession.matches(held, leaf) else {
+                return try refuseForeignTransaction(list)
+            }
         }
         logger.notice("aborting the transaction that an earlier run left open", metadata: ["file": "\(open)"])
         _ = try await session.abort(openName)
@@ -124,7 +137,8 @@ package struct RuntimeTarget: DeploymentTarget {
         guard let open = list.openTransaction else { return }
         throw CertsError(
             .targetForeignTransaction, "another client has a transaction open in HAProxy, for \(open)", subject: open,
-            hint: "end it at \(socket): `commit ssl cert \(open)` or `abort ssl cert \(open)`; then run again", retry: .later)
+            hint: "end it at \(socket): `commit ssl cert \(open)` or `abort ssl cert \(open)`; then run again",
+            retry: .later)
     }
 
     private func install(_ contents: Secret, at path: String, attributes: FileAttributes?) async throws {
@@ -133,7 +147,7 @@ package struct RuntimeTarget: DeploymentTarget {
     }
 
     /// Runs `body` under the lock of the socket.
-    private func locked<Value: Sendable>(_ body: () async throws -> Value) async throws -> Value {
+    func locked<Value: Sendable>(_ body: () async throws -> Value) async throws -> Value {
         let directory = socket.lastIndex(of: "/").map { String(socket[..<$0]) } ?? "."
         let lock: any HeldLock
         do {
@@ -152,7 +166,8 @@ package struct RuntimeTarget: DeploymentTarget {
     package func verify(_ bundle: StagedBundle, receipt: DeploymentReceipt) async throws -> [EndpointObservation] {
         let chain = try CanonicalBundle.certificates(in: bundle.pem).map(\.der)
         return try await proof.prove(
-            try declaration.requiredProbes(for: bundle.names, certificate: bundle.certificate), serves: bundle.fingerprint,
+            try declaration.requiredProbes(for: bundle.names, certificate: bundle.certificate),
+            serves: bundle.fingerprint,
             chain: chain, patience: .swap(limits.connect))
     }
 
@@ -162,35 +177,5 @@ package struct RuntimeTarget: DeploymentTarget {
 
     package func observe(names: [AlternativeName]) async -> [EndpointObservation] {
         await proof.observe(declaration.probes(for: names), now: Date())
-    }
-
-    // MARK: Restore
-
-    package func restore(_ receipt: DeploymentReceipt, previous: Secret?, certificate: Name, resuming: Bool) async throws {
-        try LiveBundle.check(previous, against: receipt)
-        try await withUncancelledTask {
-            var memoryFailure: CertsError?
-            do {
-                try await locked { try await restoreMemory(receipt, previous: previous, resuming: resuming) }
-            } catch {
-                memoryFailure = CertsError.wrapping(error)
-            }
-            // The disk comes back in any case: it is what HAProxy's next start serves.
-            try await LiveBundle.restoreDisk(receipt, previous: previous, files: files)
-            if let memoryFailure { throw memoryFailure.noting("the file \(receipt.bundlePath) is restored, HAProxy's memory is not") }
-        }
-    }
-
-    private func restoreMemory(_ receipt: DeploymentReceipt, previous: Secret?, resuming: Bool) async throws {
-        let list = try await session.list()
-        let name = try RuntimeSession.resolve(receipt.bundlePath, in: list)
-        guard let previous, let leaf = CanonicalBundle.leaf(of: previous)?.record else {
-            // Nothing is known that could be pushed; what is served is compared with the baseline in the next step.
-            return try await clearTransaction(list, name: name, leaf: nil, isOurs: resuming)
-        }
-        let isUntouched = try await session.stored(name).map { RuntimeSession.matches($0, leaf) } == true
-        if isUntouched, list.openTransaction == nil || !resuming { return }
-        try await clearTransaction(list, name: name, leaf: leaf, isOurs: resuming)
-        if !isUntouched { try await session.swap(name, to: try CanonicalBundle.canonical(previous), leaf: leaf) }
     }
 }

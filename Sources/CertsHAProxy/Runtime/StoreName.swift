@@ -12,11 +12,13 @@ struct StoreName: Hashable, Sendable, CustomStringConvertible {
     /// - Throws: `target.notReferenced`, which quotes the name.
     init(_ rawValue: String) throws(CertsError) {
         let forbidden = rawValue.utf8.first { $0 <= 0x20 || $0 == 0x7f || ";<>\\\"'#$`!".utf8.contains($0) }
-        guard let first = rawValue.utf8.first, !"*@".utf8.contains(first), forbidden == nil, rawValue.utf8.count <= 4096 else {
+        guard let first = rawValue.utf8.first, !"*@".utf8.contains(first), forbidden == nil, rawValue.utf8.count <= 4096
+        else {
             throw CertsError(
                 .targetNotReferenced,
                 "'\(TerminalText.sanitized(rawValue, limit: 300))' cannot be named in a command of HAProxy's runtime API",
-                hint: "rename the file: letters, digits and / . _ - only, and name it so in HAProxy's configuration too")
+                hint: "rename the file: letters, digits and / . _ - only, and name it so in HAProxy's configuration too"
+            )
         }
         self.rawValue = rawValue
     }

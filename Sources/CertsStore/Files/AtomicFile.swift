@@ -53,7 +53,8 @@ struct AtomicFile {
             }
         }
         throw CertsError(
-            .stateBusy, "another process has been writing \(folder.path(of: name)) for \(Self.patience)", subject: folder.path(of: name),
+            .stateBusy, "another process has been writing \(folder.path(of: name)) for \(Self.patience)",
+            subject: folder.path(of: name),
             hint: "`fuser \(folder.path(of: temporaryName))` names it; try again when it is done", retry: .later)
     }
 
@@ -64,7 +65,8 @@ struct AtomicFile {
         if status.isRegularFile {
             let file: Descriptor
             do {
-                file = try System.open(temporaryName, in: folder.descriptor.raw, flags: O_RDONLY | O_NOFOLLOW | O_NONBLOCK)
+                file = try System.open(
+                    temporaryName, in: folder.descriptor.raw, flags: O_RDONLY | O_NOFOLLOW | O_NONBLOCK)
             } catch Errno.noSuchFileOrDirectory {
                 return true
             }

@@ -28,7 +28,9 @@ package struct DiskFiles: LiveFiles {
     package func remove(_ path: String) async throws {
         try await BlockingPool.store.run {
             guard let place = try Self.place(of: path, forWriting: false) else { return }
-            if let status = try Self.status(at: place), status.isDirectory { throw FileFailure.unwritable(path, Errno.isDirectory) }
+            if let status = try Self.status(at: place), status.isDirectory {
+                throw FileFailure.unwritable(path, Errno.isDirectory)
+            }
             try place.folder.remove(place.name)
         }
     }
@@ -92,14 +94,17 @@ package struct DiskFiles: LiveFiles {
         guard status.isRegularFile else {
             let path = place.folder.path(of: place.name)
             throw CertsError(
-                .fileUnwritable, "\(path) is not a regular file", subject: path, hint: "`stat \(path)` shows what it is; name a file")
+                .fileUnwritable, "\(path) is not a regular file", subject: path,
+                hint: "`stat \(path)` shows what it is; name a file")
         }
         return status.attributes
     }
 
     static func check(_ path: String) throws {
         guard path.hasPrefix("/"), !path.hasSuffix("/"), !path.utf8.contains(0), path.utf8.count < Int(PATH_MAX) else {
-            throw CertsError(.configurationInvalid, "'\(path)' is not an absolute path of a file", hint: "write it beginning with '/'")
+            throw CertsError(
+                .configurationInvalid, "'\(path)' is not an absolute path of a file",
+                hint: "write it beginning with '/'")
         }
     }
 

@@ -43,13 +43,15 @@ private struct Walk {
 
     mutating func start(at root: String) throws {
         guard root.hasPrefix("/"), !root.utf8.contains(0) else {
-            throw CertsError(.configurationInvalid, "'\(root)' is not an absolute path", hint: "write it beginning with '/'")
+            throw CertsError(
+                .configurationInvalid, "'\(root)' is not an absolute path", hint: "write it beginning with '/'")
         }
         var status = stat()
         guard stat(root, &status) == 0 else {
             let failure = Errno(rawValue: errno)
             if failure == .noSuchFileOrDirectory {
-                throw CertsError(.fileMissing, "there is no file or directory \(root)", subject: root, hint: "correct the path")
+                throw CertsError(
+                    .fileMissing, "there is no file or directory \(root)", subject: root, hint: "correct the path")
             }
             throw FileFailure.unreadable(root, failure)
         }
@@ -65,7 +67,9 @@ private struct Walk {
         for name in names {
             guard seen < limits.entries else {
                 // Said once: every directory above ends here as well.
-                if seen == limits.entries { note(folder.path, "the walk ended after \(limits.entries) entries; scan a smaller directory") }
+                if seen == limits.entries {
+                    note(folder.path, "the walk ended after \(limits.entries) entries; scan a smaller directory")
+                }
                 seen = limits.entries + 1
                 return
             }

@@ -17,7 +17,8 @@ struct Folder: Sendable {
             return Folder(path: path, descriptor: try System.open(path, in: AT_FDCWD, flags: flags))
         } catch Errno.noSuchFileOrDirectory {
             throw CertsError(
-                .fileMissing, "there is no directory \(path)", subject: path, hint: "make it with `mkdir -p \(path)`, or correct the path")
+                .fileMissing, "there is no directory \(path)", subject: path,
+                hint: "make it with `mkdir -p \(path)`, or correct the path")
         } catch {
             throw FileFailure.unreadable(path, error)
         }
@@ -107,7 +108,8 @@ struct Folder: Sendable {
                 hint: "put the real file in its place; `stat \(path)` shows what it is")
         }
         let tooLarge = CertsError(
-            .fileTooLarge, "\(path) is larger than \(limit) bytes", subject: path, hint: "check that the path names the right file")
+            .fileTooLarge, "\(path) is larger than \(limit) bytes", subject: path,
+            hint: "check that the path names the right file")
         guard status.st_size >= 0, status.st_size <= limit else { throw tooLarge }
         // One byte more than the size: reading it shows that the file grew meanwhile.
         return try Secret(capacity: Int(status.st_size) + 1) { space in
@@ -118,7 +120,8 @@ struct Folder: Sendable {
                 if count > 0 { used += count } else if errno != EINTR { throw Errno(rawValue: errno) }
             }
             throw CertsError(
-                .fileUnreadable, "\(path) grew while it was read", subject: path, hint: "try again when its writer is done", retry: .later)
+                .fileUnreadable, "\(path) grew while it was read", subject: path,
+                hint: "try again when its writer is done", retry: .later)
         }
     }
 

@@ -31,7 +31,9 @@ final class KernelLock: HeldLock {
             }
             // A lock on a directory that was removed or replaced after it was opened would exclude nobody.
             let current = try reopen()
-            if try current.descriptor.status().isSameFile(as: folder.descriptor.status()) { return KernelLock(folder.descriptor) }
+            if try current.descriptor.status().isSameFile(as: folder.descriptor.status()) {
+                return KernelLock(folder.descriptor)
+            }
         }
         return nil
     }
@@ -39,7 +41,8 @@ final class KernelLock: HeldLock {
     /// Waits for the lock by asking again, without blocking a thread meanwhile.
     /// - Throws: `lock.held` after `deadline`; `cancelled`.
     static func take(
-        _ what: String, path: String, deadline: Duration, on pool: BlockingPool, _ reopen: @escaping @Sendable () throws -> Folder
+        _ what: String, path: String, deadline: Duration, on pool: BlockingPool,
+        _ reopen: @escaping @Sendable () throws -> Folder
     ) async throws -> KernelLock {
         let clock = ContinuousClock()
         let end = clock.now + deadline

@@ -6,8 +6,8 @@ import SystemPackage
 /// `certs.sqlite`: the journal of rotations, the inventory, the timer's memory. Everything in it but the history of
 /// failures can be made again from the files (``rebuild(in:now:)``).
 ///
-/// SQLite in WAL mode with `synchronous=FULL`: what a call wrote is durable when the call returns. Calls run on a pool of
-/// their own and are not cancellable: a journal entry must not be lost because its task was cancelled.
+/// SQLite in WAL mode with `synchronous=FULL`: what a call wrote is durable when the call returns. Calls run on a pool
+/// of their own and are not cancellable: a journal entry must not be lost because its task was cancelled.
 package final class Database: Sendable {
     static let fileName = "certs.sqlite"
 
@@ -64,7 +64,8 @@ package final class Database: Sendable {
                 if status.isSymbolicLink { throw FileFailure.link(root.path(of: name)) }
                 guard status.isRegularFile else {
                     throw CertsError(
-                        .stateInsecure, "\(root.path(of: name)) is not a regular file", subject: root.path(of: name), hint: "move it away")
+                        .stateInsecure, "\(root.path(of: name)) is not a regular file", subject: root.path(of: name),
+                        hint: "move it away")
                 }
             } catch {
                 throw FileFailure.unreadable(root.path(of: name), error)
@@ -72,10 +73,13 @@ package final class Database: Sendable {
         }
         do {
             do {
-                _ = try System.open(fileName, in: root.descriptor.raw, flags: O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, mode: 0o600)
+                _ = try System.open(
+                    fileName, in: root.descriptor.raw, flags: O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, mode: 0o600)
                 try System.sync(root.descriptor)
             } catch Errno.fileExists {}
-            guard let status = try System.status(of: fileName, in: root.descriptor.raw) else { throw Errno.noSuchFileOrDirectory }
+            guard let status = try System.status(of: fileName, in: root.descriptor.raw) else {
+                throw Errno.noSuchFileOrDirectory
+            }
             return status
         } catch {
             throw FileFailure.unwritable(root.path(of: fileName), error)
@@ -127,7 +131,9 @@ package final class Database: Sendable {
 
     /// What is written to a file that was deleted or replaced would be lost without an error.
     private func checkStillInPlace() throws {
-        if let now = try System.status(of: Self.fileName, in: root.descriptor.raw), now.isSameFile(as: opened) { return }
+        if let now = try System.status(of: Self.fileName, in: root.descriptor.raw), now.isSameFile(as: opened) {
+            return
+        }
         throw CertsError(
             .stateBusy, "the database \(path) was moved or replaced while it was open", subject: path,
             hint: "start again; if it is gone, make it again with `certs status --rebuild`", retry: .later)

@@ -7,7 +7,9 @@ extension Database: Inventory {
         try await read { database in
             let cursor = try Row.fetchCursor(database, sql: "SELECT packed FROM certificate ORDER BY name")
             var states: [CertificateState] = []
-            while let row = try cursor.next() { states.append(try CertificateState(packed: try row.decode(atIndex: 0))) }
+            while let row = try cursor.next() {
+                states.append(try CertificateState(packed: try row.decode(atIndex: 0)))
+            }
             return states
         }
     }
@@ -15,12 +17,20 @@ extension Database: Inventory {
     package func state(of certificate: Name) async throws -> CertificateState? {
         try await read { database in
             let sql = "SELECT packed FROM certificate WHERE name = ?"
-            return try Data.fetchOne(database, sql: sql, arguments: [certificate.rawValue]).map(CertificateState.init(packed:))
+            return try Data.fetchOne(database, sql: sql, arguments: [certificate.rawValue]).map(
+                CertificateState.init(packed:))
         }
     }
 
     package func save(_ state: CertificateState) async throws {
         try await write { try Self.store(state, in: $0) }
+    }
+
+    /// Saves many states in one transaction: one sync of the disk for all.
+    package func save(_ states: [CertificateState]) async throws {
+        try await write { database in
+            for state in states { try Self.store(state, in: database) }
+        }
     }
 
     package func remove(_ certificates: [Name]) async throws {
@@ -60,7 +70,8 @@ extension Database: Inventory {
             for path in removed { try deletion.execute(arguments: [path]) }
             let insertion = try database.makeStatement(
                 sql: """
-                    INSERT OR REPLACE INTO file (path, device, inode, size, modified, changed, problem, sha256, not_after, packed)
+                    INSERT OR REPLACE INTO file
+                        (path, device, inode, size, modified, changed, problem, sha256, not_after, packed)
                     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
                     """)
             for file in changed { try insertion.execute(arguments: file.columns) }
@@ -68,10 +79,12 @@ extension Database: Inventory {
     }
 
     static func store(_ state: CertificateState, in database: GRDB.Database) throws {
-        try database.execute(
-            sql: "INSERT OR REPLACE INTO certificate (name, revision, due_at, not_after, packed) VALUES (?, ?, ?, ?, ?)",
+        let sql =
+            "INSERT OR REPLACE INTO certificate (name, revision, due_at, not_after, packed) VALUES (?, ?, ?, ?, ?)"
+        try database.cachedStatement(sql: sql).execute(
             arguments: [
-                state.name.rawValue, state.revision, state.dueAt?.column, state.intendedRecord?.notAfter.column, try state.packed(),
+                state.name.rawValue, state.revision, state.dueAt?.column, state.intendedRecord?.notAfter.column,
+                try state.packed(),
             ])
     }
 }
@@ -85,7 +98,8 @@ extension ScannedFile {
             return Data(packer.bytes)
         }
         return [
-            path, Int64(bitPattern: stamp.device), Int64(bitPattern: stamp.inode), stamp.size, stamp.modified, stamp.changed, problem,
+            path, Int64(bitPattern: stamp.device), Int64(bitPattern: stamp.inode), stamp.size, stamp.modified,
+            stamp.changed, problem,
             record?.sha256, record?.notAfter.column, packed,
         ]
     }

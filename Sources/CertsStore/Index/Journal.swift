@@ -27,7 +27,9 @@ extension Database: RotationJournal {
             let sql = "SELECT document FROM rotation \(condition) ORDER BY started_at DESC, id DESC LIMIT ?"
             var arguments: StatementArguments = certificate.map { [$0.rawValue] } ?? []
             arguments += [max(0, limit)]
-            return try Data.fetchAll(database, sql: sql, arguments: arguments).map { try StoredJSON.decode(Rotation.self, from: $0) }
+            return try Data.fetchAll(database, sql: sql, arguments: arguments).map {
+                try StoredJSON.decode(Rotation.self, from: $0)
+            }
         }
     }
 
@@ -38,11 +40,14 @@ extension Database: RotationJournal {
                 GROUP BY certificate, purpose, outcome, failed_step ORDER BY certificate, purpose, outcome, failed_step
                 """
             return try Row.fetchAll(database, sql: sql).map { row in
-                guard let purpose = Rotation.Purpose(rawValue: try row.decode(atIndex: 1)) else { throw Unpacker.Malformed() }
+                guard let purpose = Rotation.Purpose(rawValue: try row.decode(atIndex: 1)) else {
+                    throw Unpacker.Malformed()
+                }
                 let outcome: Rotation.Outcome? = try Self.word(try row.decode(atIndex: 2))
                 let step: Rotation.Step? = try Self.word(try row.decode(atIndex: 3))
                 return RotationTally(
-                    certificate: try Name(try row.decode(atIndex: 0)), purpose: purpose, outcome: outcome, failedStep: step,
+                    certificate: try Name(try row.decode(atIndex: 0)), purpose: purpose, outcome: outcome,
+                    failedStep: step,
                     count: try row.decode(atIndex: 4))
             }
         }
@@ -57,14 +62,17 @@ extension Database: RotationJournal {
     static func store(_ rotation: Rotation, in database: GRDB.Database) throws {
         try database.execute(
             sql: """
-                INSERT INTO rotation (id, certificate, revision, purpose, outcome, failed_step, started_at, ended_at, document)
+                INSERT INTO rotation
+                    (id, certificate, revision, purpose, outcome, failed_step, started_at, ended_at, document)
                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
                 ON CONFLICT (id) DO UPDATE SET outcome = excluded.outcome, failed_step = excluded.failed_step,
                     ended_at = excluded.ended_at, document = excluded.document
                 """,
             arguments: [
-                rotation.id, rotation.certificate.rawValue, rotation.revision, rotation.purpose.rawValue, rotation.outcome?.rawValue,
-                rotation.failure?.step.rawValue, rotation.startedAt.column, rotation.endedAt?.column, try StoredJSON.encode(rotation),
+                rotation.id, rotation.certificate.rawValue, rotation.revision, rotation.purpose.rawValue,
+                rotation.outcome?.rawValue,
+                rotation.failure?.step.rawValue, rotation.startedAt.column, rotation.endedAt?.column,
+                try StoredJSON.encode(rotation),
             ])
     }
 }

@@ -120,7 +120,8 @@ extension TargetObservation {
             let servedNotAfter = try unpacker.optional { try $0.date() }
             let problem = try unpacker.optional { try $0.string() }
             return EndpointObservation(
-                endpoint: endpoint, served: served, servedNotAfter: servedNotAfter, problem: problem, observedAt: try unpacker.date())
+                endpoint: endpoint, served: served, servedNotAfter: servedNotAfter, problem: problem,
+                observedAt: try unpacker.date())
         }
         self.init(target: target, state: state, endpoints: endpoints)
     }

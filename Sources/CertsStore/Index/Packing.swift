@@ -3,8 +3,8 @@ import Foundation
 
 /// Writes values in the compact form of the inventory's columns: fixed-width little-endian numbers, counted UTF-8.
 ///
-/// JSON would cost more than all else at 10,000 rows. The form is private to the database, which can be rebuilt from the
-/// files at any time: a change of it is a new ``CertificateRecord/packingVersion``.
+/// JSON would cost more than all else at 10,000 rows. The form is private to the database, which can be rebuilt from
+/// the files at any time: a change of it is a new ``CertificateRecord/packingVersion``.
 struct Packer {
     private(set) var bytes: [UInt8] = []
 
@@ -15,7 +15,9 @@ struct Packer {
     }
 
     mutating func put(_ value: Date) {
-        withUnsafeBytes(of: value.timeIntervalSinceReferenceDate.bitPattern.littleEndian) { bytes.append(contentsOf: $0) }
+        withUnsafeBytes(of: value.timeIntervalSinceReferenceDate.bitPattern.littleEndian) {
+            bytes.append(contentsOf: $0)
+        }
     }
 
     mutating func put(_ value: String) {
@@ -42,7 +44,7 @@ struct Packer {
     mutating func put(_ value: Date?) { put(value) { $0.put($1) } }
 }
 
-/// Reads what ``Packer`` wrote; any other bytes give ``Malformed``, never a trap and never more memory than they are long.
+/// Reads what ``Packer`` wrote; any other bytes give ``Malformed``, never a trap, never more memory than they are long.
 struct Unpacker {
     struct Malformed: Error {}
 

@@ -21,7 +21,7 @@ package struct Rebuild: Sendable {
 }
 
 extension Database {
-    /// Makes the database again from `live/*/*/revision.json` and `current`; the old file is moved aside, never deleted.
+    /// Makes the database again from `live/*/*/revision.json` and `current`; the old file is moved aside.
     ///
     /// The database must not be open elsewhere: a process that has it open is refused at its next write. The due dates
     /// and the results of scans are not in the files: the next plan and the next scan bring them back.
@@ -51,7 +51,8 @@ extension Database {
             }
             var moved = false
             // The database last: a crash in between leaves a database without its log, which is moved by the next try.
-            for suffix in ["-shm", "-wal", "-journal", ""] where try System.status(of: fileName + suffix, in: directory) != nil {
+            for suffix in ["-shm", "-wal", "-journal", ""]
+            where try System.status(of: fileName + suffix, in: directory) != nil {
                 try System.retrying { renameat(directory, fileName + suffix, directory, target + suffix) }
                 moved = true
             }

@@ -20,7 +20,8 @@ extension Database: TaskSchedule {
     package func save(_ task: TaskRecord) async throws {
         try await write { database in
             try database.execute(
-                sql: "INSERT OR REPLACE INTO task (name, next_run_at, last_run_at, last_success_at) VALUES (?, ?, ?, ?)",
+                sql:
+                    "INSERT OR REPLACE INTO task (name, next_run_at, last_run_at, last_success_at) VALUES (?, ?, ?, ?)",
                 arguments: [task.name, task.nextRunAt?.column, task.lastRunAt?.column, task.lastSuccessAt?.column])
         }
     }
@@ -29,7 +30,8 @@ extension Database: TaskSchedule {
         try await read { database in
             try Row.fetchOne(database, sql: "SELECT wall, since_boot, boot_id FROM clock").map { row in
                 ClockReading(
-                    wall: Date(timeIntervalSince1970: try row.decode(atIndex: 0)), sinceBoot: try row.decode(atIndex: 1),
+                    wall: Date(timeIntervalSince1970: try row.decode(atIndex: 0)),
+                    sinceBoot: try row.decode(atIndex: 1),
                     bootID: try row.decode(atIndex: 2))
             }
         }
@@ -49,6 +51,8 @@ extension TaskRecord {
         func date(_ index: Int) throws -> Date? {
             try row.decode(Double?.self, atIndex: index).map { Date(timeIntervalSince1970: $0) }
         }
-        self.init(name: try row.decode(atIndex: 0), nextRunAt: try date(1), lastRunAt: try date(2), lastSuccessAt: try date(3))
+        self.init(
+            name: try row.decode(atIndex: 0), nextRunAt: try date(1), lastRunAt: try date(2), lastSuccessAt: try date(3)
+        )
     }
 }

@@ -2,7 +2,7 @@ import GRDB
 
 /// The tables of `certs.sqlite`.
 ///
-/// Times are REAL seconds since 1970 (to the microsecond). What a row is looked up or counted by has a column of its own;
+/// Times are REAL seconds since 1970 (to the microsecond). What a row is looked up or counted by has its own column;
 /// the whole value is in `document` (JSON, `StoredJSON`) for rotations and in `packed` (`Packer`) for the inventory.
 enum Schema {
     /// `CERT` in ASCII: tells our file from another program's.

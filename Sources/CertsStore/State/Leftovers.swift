@@ -17,7 +17,9 @@ extension StateDirectory {
                         try Self.removeLeftovers(in: folder)
                     }
                     for revision in try Self.revisions(in: folder) {
-                        if let directory = try folder.folder(String(revision)) { try Self.removeLeftovers(in: directory) }
+                        if let directory = try folder.folder(String(revision)) {
+                            try Self.removeLeftovers(in: directory)
+                        }
                     }
                 }
             }

@@ -37,7 +37,8 @@ extension StateDirectory: RevisionStore {
 
     package func makeCurrent(_ revision: Int, of certificate: Name) async throws {
         try await pool.run { [self] in
-            guard revision > 0, let folder = try folder(of: certificate), try folder.folder(String(revision)) != nil else {
+            guard revision > 0, let folder = try folder(of: certificate), try folder.folder(String(revision)) != nil
+            else {
                 throw Self.notARevision(revision, of: certificate)
             }
             let directory = folder.descriptor.raw
@@ -60,12 +61,15 @@ extension StateDirectory: RevisionStore {
 
     package func discard(_ revision: Int, of certificate: Name) async throws {
         try await pool.run { [self] in
-            guard revision > 0, let folder = try folder(of: certificate), let doomed = try folder.folder(String(revision)) else {
+            guard revision > 0, let folder = try folder(of: certificate),
+                let doomed = try folder.folder(String(revision))
+            else {
                 return
             }
             guard try Self.currentRevision(in: folder) != revision else {
                 throw CertsError(
-                    .internal, "revision \(revision) of \(certificate) is the current one and is not removed", subject: certificate.rawValue,
+                    .internal, "revision \(revision) of \(certificate) is the current one and is not removed",
+                    subject: certificate.rawValue,
                     hint: "roll back to another revision first")
             }
             // The manifest first: without it what a crash leaves is found by `orphanedRevisions`.
@@ -87,7 +91,7 @@ extension StateDirectory: RevisionStore {
     }
 
     /// The revisions that were begun but never issued and that no open rotation will go on with: `kill -9` and a full
-    /// disk leave them. For ``discard(_:of:)``, under the certificate's lock, after asking again for the open rotations:
+    /// disk leave them. For ``discard(_:of:)``, under the certificate's lock, after reading the open rotations again:
     /// a rotation may have begun meanwhile.
     package func orphanedRevisions(openRotations: [Rotation]) async throws -> [OrphanedRevision] {
         let open = Set(openRotations.map { OrphanedRevision(certificate: $0.certificate, revision: $0.revision) })
@@ -132,7 +136,9 @@ extension StateDirectory {
     static func revisions(in folder: Folder) throws -> [Int] {
         var revisions: [Int] = []
         for name in try folder.names() {
-            guard let revision = revisionNumber(name), let status = try System.status(of: name, in: folder.descriptor.raw) else {
+            guard let revision = revisionNumber(name),
+                let status = try System.status(of: name, in: folder.descriptor.raw)
+            else {
                 continue
             }
             if status.isSymbolicLink { throw FileFailure.link(folder.path(of: name)) }
@@ -155,7 +161,9 @@ extension StateDirectory {
             // EINVAL: something that is not a link.
             if failure != .invalidArgument { throw FileFailure.unreadable(path, failure) }
         }
-        if count > 0, count < space.count, let revision = revisionNumber(String(decoding: space[..<count], as: UTF8.self)) {
+        if count > 0, count < space.count,
+            let revision = revisionNumber(String(decoding: space[..<count], as: UTF8.self))
+        {
             return revision
         }
         throw CertsError(

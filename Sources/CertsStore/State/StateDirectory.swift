@@ -39,7 +39,9 @@ package final class StateDirectory: Sendable {
     /// A trailing slash would make the kernel follow a link in the last part.
     private static func trimmed(_ path: String) throws -> String {
         guard path.hasPrefix("/"), !path.utf8.contains(0) else {
-            throw CertsError(.configurationInvalid, "the state directory '\(path)' is not an absolute path", hint: "write it beginning with '/'")
+            throw CertsError(
+                .configurationInvalid, "the state directory '\(path)' is not an absolute path",
+                hint: "write it beginning with '/'")
         }
         var result = path
         while result.count > 1, result.hasSuffix("/") { result.removeLast() }
@@ -50,18 +52,21 @@ package final class StateDirectory: Sendable {
         let parent = (path as NSString).deletingLastPathComponent
         let name = (path as NSString).lastPathComponent
         guard path != "/" else {
-            throw CertsError(.configurationInvalid, "'/' cannot be the state directory", hint: "name a directory of its own")
+            throw CertsError(
+                .configurationInvalid, "'/' cannot be the state directory", hint: "name a directory of its own")
         }
         let above = try Folder.open(parent)
         if let status = try? System.status(of: name, in: above.descriptor.raw), !status.isDirectory {
             if status.isSymbolicLink { throw FileFailure.link(path) }
             throw CertsError(
-                .stateInsecure, "the state directory \(path) is not a directory", subject: path, hint: "move it away, or name another path")
+                .stateInsecure, "the state directory \(path) is not a directory", subject: path,
+                hint: "move it away, or name another path")
         }
         if create { return Folder(path: path, descriptor: try above.makeFolder(name).descriptor) }
         guard let folder = try above.folder(name) else {
             throw CertsError(
-                .fileMissing, "there is no state directory \(path)", subject: path, hint: "make it with `certs init`, or correct `state:`")
+                .fileMissing, "there is no state directory \(path)", subject: path,
+                hint: "make it with `certs init`, or correct `state:`")
         }
         return Folder(path: path, descriptor: folder.descriptor)
     }
@@ -71,13 +76,15 @@ package final class StateDirectory: Sendable {
         do { status = try folder.descriptor.status() } catch { throw FileFailure.unreadable(folder.path, error) }
         guard status.st_uid == geteuid() else {
             throw CertsError(
-                .stateInsecure, "the state directory \(folder.path) belongs to uid \(status.st_uid), not to uid \(geteuid())",
+                .stateInsecure,
+                "the state directory \(folder.path) belongs to uid \(status.st_uid), not to uid \(geteuid())",
                 subject: folder.path, hint: "run as its owner, or give it away with `chown -R`")
         }
         guard status.permissions & 0o077 == 0 else {
             let mode = String(status.permissions, radix: 8)
             throw CertsError(
-                .stateInsecure, "the state directory \(folder.path) is open to group or others (mode \(mode))", subject: folder.path,
+                .stateInsecure, "the state directory \(folder.path) is open to group or others (mode \(mode))",
+                subject: folder.path,
                 hint: "close it with `chmod 700 \(folder.path)`")
         }
         do {

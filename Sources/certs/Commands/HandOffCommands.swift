@@ -1,6 +1,7 @@
 import ArgumentParser
 import CertsCore
 import CertsCrypto
+import CertsEngine
 import CertsIssuers
 import Foundation
 

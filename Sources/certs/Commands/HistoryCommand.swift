@@ -70,8 +70,6 @@ struct HistoryCommand: AsyncParsableCommand {
             id: rotation.id, certificate: rotation.certificate.rawValue, revision: rotation.revision,
             purpose: rotation.purpose.rawValue, reason: rotation.reason.rawValue, startedAt: rotation.startedAt,
             endedAt: rotation.endedAt, outcome: rotation.outcome?.rawValue ?? "open",
-            failure: rotation.failure.map {
-                .init(step: $0.step.rawValue, code: $0.code.rawValue, message: $0.message, hint: $0.hint)
-            }, steps: steps)
+            failure: rotation.failure.map(StatusReport.Failure.init), steps: steps)
     }
 }

@@ -1,6 +1,8 @@
 import ArgumentParser
 import CertsCore
+import CertsEngine
 import CertsIssuers
+import CertsStore
 import Foundation
 
 struct InitCommand: AsyncParsableCommand {

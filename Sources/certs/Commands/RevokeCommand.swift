@@ -1,5 +1,6 @@
 import ArgumentParser
 import CertsCore
+import CertsEngine
 import CertsIssuers
 import Foundation
 
@@ -12,7 +13,12 @@ struct RevokeCommand: AsyncParsableCommand {
     var name: String
     @Option(help: "The revision. [default: the newest one that is not the current]")
     var revision: Int?
-    @Option(help: "unspecified, keyCompromise, affiliationChanged, superseded or cessationOfOperation.")
+    @Option(
+        help: "unspecified, keyCompromise, affiliationChanged, superseded or cessationOfOperation.",
+        transform: { word in
+            guard let reason = RevocationReason(word: word) else { throw ValidationError("'\(word)' is no reason") }
+            return reason
+        })
     var reason: RevocationReason = .unspecified
 
     func run() async throws {
@@ -35,9 +41,4 @@ struct RevokeCommand: AsyncParsableCommand {
         Terminal.print("revoked \(name) revision \(wanted), serial \(manifest.record.serial)")
         if wanted == current { Terminal.note("this revision is still served: rotate now with `certs rotate \(name)`") }
     }
-}
-
-extension RevocationReason: ExpressibleByArgument {
-    package init?(argument: String) { self.init(word: argument) }
-    package static var allValueStrings: [String] { allCases.map(\.word) }
 }

@@ -1,6 +1,7 @@
 import ArgumentParser
 import CertsCore
 import CertsEngine
+import CertsStore
 import Foundation
 
 struct ScanCommand: AsyncParsableCommand {
@@ -15,7 +16,7 @@ struct ScanCommand: AsyncParsableCommand {
     func run() async throws {
         let assembly = try await Assembly.make(global)
         let root = URL(fileURLWithPath: directory).standardizedFileURL.path
-        let scanner = CertificateScanner(files: assembly.state.watchedFiles, inventory: assembly.database)
+        let scanner = CertificateScanner(files: FileWalker(), inventory: assembly.database)
         let summary = try await scanner.scan(root)
         for problem in summary.problems { Terminal.note("not looked at: \(problem)") }
         Terminal.print(

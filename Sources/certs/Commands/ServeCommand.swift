@@ -1,9 +1,12 @@
 import ArgumentParser
 import CertsCore
 import CertsEngine
+import CertsStore
 import CertsWeb
 import Foundation
+import Logging
 import ServiceLifecycle
+import UnixSignals
 
 struct ServeCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(

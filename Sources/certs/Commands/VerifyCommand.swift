@@ -36,7 +36,7 @@ struct VerifyCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
-        let verdict = try await BlockingPool.shared.run { verdict() }
+        let verdict = try await BlockingPool.shared.run { judge() }
         let chain = verdict.chain.map { CertificateEntry($0.record, at: Date()) }
         if output.output == .table {
             Terminal.print(verdict.valid ? "valid" : "not valid")
@@ -54,12 +54,12 @@ struct VerifyCommand: AsyncParsableCommand {
     }
 
     /// A file that cannot be read makes the certificate not valid, with the reason as a finding.
-    private func verdict() -> ChainVerdict {
+    private func judge() -> ChainVerdict {
         do {
             let leafBytes = try InputFile.read(leaf)
             let anchors = try CertificateReader.certificates(in: InputFile.read(roots))
             let intermediates = try untrusted.map { try Self.lenient($0) } ?? []
-            let lists = try crls.map { try RevocationListReader.lists(in: InputFile.read($0)) } ?? []
+            let lists = try crls.map { [try InputFile.read($0)] } ?? []
             guard let certificate = try CertificateReader.certificates(in: leafBytes).first else {
                 throw CertsError(.certificateMissing, "\(leaf) holds no certificate")
             }
@@ -75,10 +75,8 @@ struct VerifyCommand: AsyncParsableCommand {
 
     /// No intermediates at all is a file without a certificate, and no reason to refuse.
     private static func lenient(_ path: String) throws -> [Certificate] {
-        do {
-            return try CertificateReader.certificates(in: InputFile.read(path))
-        } catch let error as CertsError where error.code == .certificateMissing || error.message.hasSuffix("is empty") {
-            return []
-        }
+        let bytes = try InputFile.read(path, allowsEmpty: true)
+        let isBlank = bytes.allSatisfy { $0 == 0x20 || (0x09...0x0d).contains($0) }
+        return isBlank ? [] : try CertificateReader.certificates(in: bytes)
     }
 }

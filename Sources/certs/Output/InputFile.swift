@@ -7,8 +7,8 @@ enum InputFile {
 
     /// - Parameter path: `-` is standard input.
     /// - Throws: `file.missing`, `file.unreadable`, `file.tooLarge`, each naming the path.
-    static func read(_ path: String) throws(CertsError) -> Data {
-        if path == "-" { return try read(.standardInput, "standard input") }
+    static func read(_ path: String, allowsEmpty: Bool = false) throws(CertsError) -> Data {
+        if path == "-" { return try read(.standardInput, "standard input", allowsEmpty) }
         var status = stat()
         guard stat(path, &status) == 0 else {
             let reason = errno
@@ -23,10 +23,10 @@ enum InputFile {
             throw CertsError(.fileUnreadable, "\(path): \(String(cString: strerror(errno)))", hint: "check its permissions")
         }
         defer { try? handle.close() }
-        return try read(handle, path)
+        return try read(handle, path, allowsEmpty)
     }
 
-    private static func read(_ handle: FileHandle, _ name: String) throws(CertsError) -> Data {
+    private static func read(_ handle: FileHandle, _ name: String, _ allowsEmpty: Bool) throws(CertsError) -> Data {
         var contents = Data()
         do {
             while let more = try handle.read(upToCount: 1 << 20), !more.isEmpty {
@@ -39,7 +39,7 @@ enum InputFile {
         guard contents.count <= largest else {
             throw CertsError(.fileTooLarge, "\(name) is larger than \(largest >> 20) MiB", hint: "name a file that holds certificates only")
         }
-        guard !contents.isEmpty else {
+        guard allowsEmpty || !contents.isEmpty else {
             throw CertsError(.certificateMalformed, "\(name) is empty", hint: "name a file that holds a certificate")
         }
         return contents

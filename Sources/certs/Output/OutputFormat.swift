@@ -13,12 +13,12 @@ struct OutputOptions: ParsableArguments {
 }
 
 /// One column of a table and of CSV.
-struct Column<Item> {
+struct Column<Item>: Sendable {
     let title: String
     let isNumber: Bool
-    let value: (Item) -> String
+    let value: @Sendable (Item) -> String
 
-    init(_ title: String, isNumber: Bool = false, _ value: @escaping (Item) -> String) {
+    init(_ title: String, isNumber: Bool = false, _ value: @escaping @Sendable (Item) -> String) {
         self.title = title
         self.isNumber = isNumber
         self.value = value
