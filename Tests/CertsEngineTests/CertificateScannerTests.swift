@@ -1,4 +1,5 @@
 import CertsCore
+import CertsCrypto
 import CertsEngine
 import CertsStore
 import CertsTesting
