@@ -16,7 +16,8 @@ enum Fixtures {
                 names: [.dns(host), .dns("www.\(host)")], notBefore: window.notBefore, notAfter: window.notAfter)
             template.extraExtensions = [accessLocations, distributionPoint]
             let key = try PrivateKey.generate(.ecdsaP256)
-            let leaf = try template.sign(publicKey: key.publicKeyDER, issuer: authority.issuing, key: authority.issuingKey)
+            let leaf = try template.sign(
+                publicKey: key.publicKeyDER, issuer: authority.issuing, key: authority.issuingKey)
             let name = String(format: "%05d.pem", index)
             try Data(leaf.pem.utf8).write(to: URL(fileURLWithPath: directory).appendingPathComponent(name))
         }
@@ -24,8 +25,10 @@ enum Fixtures {
 
     /// authorityInfoAccess: the OCSP responder and the issuer's certificate (RFC 5280 §4.2.2.1).
     private static var accessLocations: CertificateTemplate.RawExtension {
-        let ocsp = sequence([0x06, 0x08, 0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x30, 0x01] + uri("http://ocsp.benchmark.example.com"))
-        let issuer = sequence([0x06, 0x08, 0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x30, 0x02] + uri("http://ca.benchmark.example.com/i.crt"))
+        let ocsp = sequence(
+            [0x06, 0x08, 0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x30, 0x01] + uri("http://ocsp.benchmark.example.com"))
+        let issuer = sequence(
+            [0x06, 0x08, 0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x30, 0x02] + uri("http://ca.benchmark.example.com/i.crt"))
         return .init(oid: "1.3.6.1.5.5.7.1.1", critical: false, der: Data(sequence(ocsp + issuer)))
     }
 

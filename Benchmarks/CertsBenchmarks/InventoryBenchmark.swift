@@ -13,7 +13,8 @@ enum InventoryBenchmark {
     /// The files are read before the clock starts; the first pass warms the caches and is not reported.
     static func run(directory: String, count: Int, passes: Int) throws {
         let files = try (0..<count).map { index in
-            try Data(contentsOf: URL(fileURLWithPath: directory).appendingPathComponent(String(format: "%05d.pem", index)))
+            try Data(
+                contentsOf: URL(fileURLWithPath: directory).appendingPathComponent(String(format: "%05d.pem", index)))
         }
         var checksum = 0
         var measured: [Double] = []

@@ -10,7 +10,8 @@ enum KeysBenchmark {
         let checksum: Int
     }
 
-    private static let subject = Subject(commonName: "messenger.example.com", organization: "SilentRelay", country: "US")
+    private static let subject = Subject(
+        commonName: "messenger.example.com", organization: "SilentRelay", country: "US")
     private static let names: [AlternativeName] = [.dns("messenger.example.com"), .dns("www.messenger.example.com")]
 
     /// One after the other on one thread; one round before the clock starts loads the algorithms.

@@ -31,7 +31,8 @@ enum PlannerBenchmark {
         let engine = RotationEngine(
             EngineContext(
                 declarations: declarations, issuers: [:], targets: [:], revisions: state, journal: database,
-                inventory: database, schedule: database, makeBundle: { _, _, _ in throw CertsError(.internal, "not measured") },
+                inventory: database, schedule: database,
+                makeBundle: { _, _, _ in throw CertsError(.internal, "not measured") },
                 faults: .none, logger: Logger(label: "benchmark"), progress: { _ in }))
         var planned = 0
         let elapsed = try await seconds { planned = try await engine.plan(at: now).count }
@@ -59,7 +60,8 @@ enum PlannerBenchmark {
 
     private static func declaration(_ index: Int) throws -> CertificateDeclaration {
         CertificateDeclaration(
-            name: try Name("certificate-\(index)"), subject: Subject(commonName: host(index)), names: [.dns(host(index))],
+            name: try Name("certificate-\(index)"), subject: Subject(commonName: host(index)),
+            names: [.dns(host(index))],
             issuer: try Name("local"))
     }
 
@@ -77,8 +79,12 @@ enum PlannerBenchmark {
         record.notBefore = now.addingTimeInterval(-86400 * (isDue ? 80 : 1) - Double(index % 86400))
         record.notAfter = record.notBefore.addingTimeInterval(90 * 86400)
         (record.keyAlgorithm, record.keyBits, record.signatureAlgorithm) = ("ecdsa-p256", 256, "ecdsa-with-SHA256")
-        (record.keyUsage, record.extendedKeyUsage, record.hasBasicConstraints) = (["digitalSignature"], ["serverAuth"], true)
-        (record.subjectKeyID, record.authorityKeyID) = (String(format: "%040x", index), String(repeating: "ab", count: 20))
+        (record.keyUsage, record.extendedKeyUsage, record.hasBasicConstraints) = (
+            ["digitalSignature"], ["serverAuth"], true
+        )
+        (record.subjectKeyID, record.authorityKeyID) = (
+            String(format: "%040x", index), String(repeating: "ab", count: 20)
+        )
         (record.sha1, record.sha256) = (String(format: "%040x", index), String(format: "%064x", index))
         record.spkiSHA256 = String(format: "%043x=", index)
         var state = CertificateState(name: declaration.name)

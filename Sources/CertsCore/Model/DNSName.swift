@@ -37,7 +37,7 @@ package enum DNSName {
         let bytes = label.utf8
         if bytes.isEmpty { return "it has an empty label" }
         if bytes.count > 63 { return "the label '\(label)' is longer than 63 characters" }
-        if label.contains("*") { return "a wildcard must be the whole left-most label" }
+        if bytes.contains(UInt8(ascii: "*")) { return "a wildcard must be the whole left-most label" }
         if bytes.first == UInt8(ascii: "-") || bytes.last == UInt8(ascii: "-") { return "the label '\(label)' begins or ends with '-'" }
         let isLDH = bytes.allSatisfy {
             ($0 >= UInt8(ascii: "a") && $0 <= UInt8(ascii: "z")) || ($0 >= UInt8(ascii: "0") && $0 <= UInt8(ascii: "9"))
