@@ -15,7 +15,9 @@ enum OpenSSLErrors {
             ERR_error_string_n(code, &buffer, buffer.count)
             let text = String(decoding: buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
             // `error:0A000086:SSL routines::certificate verify failed`: the reason is what a person can use.
-            reasons.append(text.split(separator: ":", maxSplits: 4, omittingEmptySubsequences: false).last.map(String.init) ?? text)
+            reasons.append(
+                text.split(separator: ":", maxSplits: 4, omittingEmptySubsequences: false).last.map(String.init) ?? text
+            )
         }
         ERR_clear_error()
         return reasons.isEmpty ? "no reason given by OpenSSL" : reasons.joined(separator: "; ")

@@ -41,14 +41,17 @@ package enum ProcessMetrics {
             // `now` minus the uptime would change with each reading; the kernel's boot time does not.
             let boot = (try? String(contentsOfFile: "/proc/stat", encoding: .utf8))?.split(separator: "\n")
                 .first { $0.hasPrefix("btime ") }.flatMap { Double($0.dropFirst(6)) }
-            readings = parse(stat: text, ticksPerSecond: ticks, pageSize: Double(sysconf(Int32(_SC_PAGESIZE))), bootedAt: boot)
+            readings = parse(
+                stat: text, ticksPerSecond: ticks, pageSize: Double(sysconf(Int32(_SC_PAGESIZE))), bootedAt: boot)
         }
         if let names = try? FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd") {
             // One of them is the directory that was just read.
             readings.openDescriptors = Double(max(0, names.count - 1))
         }
         var limit = rlimit()
-        if getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 { readings.maximumDescriptors = Double(limit.rlim_cur) }
+        if getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 {
+            readings.maximumDescriptors = Double(limit.rlim_cur)
+        }
         return readings
     }
 

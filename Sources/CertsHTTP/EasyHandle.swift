@@ -46,14 +46,19 @@ final class EasyHandle {
         body.withUnsafeBytes { copy.copyMemory(from: $0) }
         bodyBytes?.deallocate()
         bodyBytes = copy
-        try check(certs_curl_setopt_off(pointer, CURLOPT_POSTFIELDSIZE_LARGE, curl_off_t(body.count)), CURLOPT_POSTFIELDSIZE_LARGE)
+        try check(
+            certs_curl_setopt_off(pointer, CURLOPT_POSTFIELDSIZE_LARGE, curl_off_t(body.count)),
+            CURLOPT_POSTFIELDSIZE_LARGE)
         try check(certs_curl_setopt_pointer(pointer, CURLOPT_POSTFIELDS, copy.baseAddress), CURLOPT_POSTFIELDS)
     }
 
     /// Fields whose value is empty are not sent at all, also where libcurl would add them itself.
     func setHeaders(_ headers: [(name: String, value: String)]) throws(CertsError) {
         for header in headers {
-            guard let longer = curl_slist_append(headerList, "\(header.name):\(header.value.isEmpty ? "" : " ")\(header.value)") else {
+            guard
+                let longer = curl_slist_append(
+                    headerList, "\(header.name):\(header.value.isEmpty ? "" : " ")\(header.value)")
+            else {
                 throw CertsError(.http, "out of memory for header fields", hint: "free memory", retry: .later)
             }
             headerList = longer

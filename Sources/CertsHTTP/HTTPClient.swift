@@ -54,12 +54,15 @@ package struct HTTPClient: Sendable {
         }
         let texts = [request.url, request.unixSocket ?? ""] + request.headers.flatMap { [$0.name, $0.value] }
         // A line break would begin a header field or a request of its own.
-        guard texts.allSatisfy({ $0.utf8.allSatisfy { $0 >= 0x20 && $0 != 0x7f } }) else { throw refuse("control characters in the request") }
+        guard texts.allSatisfy({ $0.utf8.allSatisfy { $0 >= 0x20 && $0 != 0x7f } }) else {
+            throw refuse("control characters in the request")
+        }
         let scheme = request.url.prefix { $0 != ":" }.lowercased()
         guard ["http", "https"].contains(scheme), request.url.dropFirst(scheme.count).hasPrefix("://") else {
             throw refuse("only http:// and https:// are used")
         }
-        guard request.headers.allSatisfy({ !$0.name.isEmpty && !$0.name.contains(where: { ": \t".contains($0) }) }) else {
+        guard request.headers.allSatisfy({ !$0.name.isEmpty && !$0.name.contains(where: { ": \t".contains($0) }) })
+        else {
             throw refuse("a header field without a proper name")
         }
     }
@@ -140,7 +143,9 @@ package struct HTTPClient: Sendable {
 
 /// What a code of libcurl means for the caller.
 enum HTTPFailure {
-    static func advice(_ code: CURLcode, caFile: String?, unixSocket: String?) -> (hint: String, retry: CertsError.Retry) {
+    static func advice(_ code: CURLcode, caFile: String?, unixSocket: String?) -> (
+        hint: String, retry: CertsError.Retry
+    ) {
         switch code {
         case CURLE_COULDNT_RESOLVE_HOST:
             return ("check the host name and the resolver", .later)

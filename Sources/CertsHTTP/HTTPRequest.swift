@@ -45,7 +45,8 @@ package struct HTTPRequest: Sendable {
         package var header: Int
 
         package init(
-            deadline: Duration = .seconds(60), idle: Duration = .seconds(10), body: Int = 1 << 20, header: Int = 64 << 10
+            deadline: Duration = .seconds(60), idle: Duration = .seconds(10), body: Int = 1 << 20,
+            header: Int = 64 << 10
         ) {
             self.deadline = deadline
             self.idle = idle

@@ -56,17 +56,21 @@ package final class FakeIssuer: Issuer {
         switch behaviour {
         case .honest: break
         case .pending: return .pending(ResumeHandle("ticket"), retryAt: nil)
-        case .fails(let retry): throw CertsError(.issuerUnavailable, "the fake issuer is down", subject: name.rawValue, retry: retry)
-        case .otherKey: csr = try CertificateRequest.make(subject: .init(), names: names, key: PrivateKey.generate(.ecdsaP256))
+        case .fails(let retry):
+            throw CertsError(.issuerUnavailable, "the fake issuer is down", subject: name.rawValue, retry: retry)
+        case .otherKey:
+            csr = try CertificateRequest.make(subject: .init(), names: names, key: PrivateKey.generate(.ecdsaP256))
         case .otherNames: names = [.dns("other.example.com")]
         case .expired: moment = now.addingTimeInterval(-validity - 86400)
         case .notYetValid: moment = now.addingTimeInterval(86400)
         case .empty: return .issued(chain: [])
         case .garbage: return .issued(chain: [Data("<html>".utf8)])
         }
-        let signer = moment < now
+        let signer =
+            moment < now
             ? try LocalAuthority.make(policy: LocalAuthorityPolicy(commonName: "Fake"), now: moment) : authority
-        let leaf = try signer.issue(request: csr, subject: request.declaration.subject, names: names, validity: validity, now: moment)
+        let leaf = try signer.issue(
+            request: csr, subject: request.declaration.subject, names: names, validity: validity, now: moment)
         state.withLock { $0.issued += 1 }
         return .issued(chain: [leaf.der, signer.issuing.der])
     }

@@ -35,11 +35,13 @@ package final class FakeTarget: DeploymentTarget {
             let name = String(call.prefix { $0 != " " })
             guard live.failing.contains(name) else { return }
             if !live.failsForever { live.failing.remove(name) }
-            throw CertsError(.targetTimeout, "the fake target fails at \(name)", subject: declaration.name.rawValue, retry: .later)
+            throw CertsError(
+                .targetTimeout, "the fake target fails at \(name)", subject: declaration.name.rawValue, retry: .later)
         }
     }
 
-    package func prepare(_ bundle: StagedBundle, fallback: StagedBundle?, now: Date) async throws -> PreparedDeployment {
+    package func prepare(_ bundle: StagedBundle, fallback: StagedBundle?, now: Date) async throws -> PreparedDeployment
+    {
         try enter("prepare \(bundle.revision)")
         let before = live
         let previous = before.bundle.map { _ in
@@ -71,7 +73,9 @@ package final class FakeTarget: DeploymentTarget {
         return observations(Date())
     }
 
-    package func restore(_ receipt: DeploymentReceipt, previous: Secret?, certificate: Name, resuming: Bool) async throws {
+    package func restore(_ receipt: DeploymentReceipt, previous: Secret?, certificate: Name, resuming: Bool)
+        async throws
+    {
         try enter("restore")
         state.withLock { live in
             live.bundle = previous

@@ -89,7 +89,8 @@ struct WebResponder: HTTPResponder {
     private func landing(_ request: Request) -> Response {
         var response = unstored(.ok, "text/html; charset=utf-8", landingPage.render(snapshot.current))
         // The page has no script, no style and no image, so none may come in.
-        response.headers.append(HTTPField(name: .contentSecurityPolicy, value: "default-src 'none'; frame-ancestors 'none'"))
+        response.headers.append(
+            HTTPField(name: .contentSecurityPolicy, value: "default-src 'none'; frame-ancestors 'none'"))
         return response
     }
 
@@ -99,7 +100,10 @@ struct WebResponder: HTTPResponder {
 
     private func unstored(_ status: HTTPResponse.Status, _ type: String, _ text: String) -> Response {
         Response(
-            status: status, headers: HTTPFields([HTTPField(name: .contentType, value: type), HTTPField(name: .cacheControl, value: "no-store")]),
+            status: status,
+            headers: HTTPFields([
+                HTTPField(name: .contentType, value: type), HTTPField(name: .cacheControl, value: "no-store"),
+            ]),
             body: ResponseBody(byteBuffer: ByteBuffer(string: text)))
     }
 }

@@ -44,7 +44,8 @@ package struct WebServer: Service {
     ///   - version: shown on the landing page.
     ///   - onListening: gets the address with the port that was really bound, once connections are accepted.
     package init(
-        _ declaration: ServerDeclaration, snapshot: PublishedSnapshot, version: String, logger: Logger, limits: Limits = .init(),
+        _ declaration: ServerDeclaration, snapshot: PublishedSnapshot, version: String, logger: Logger,
+        limits: Limits = .init(),
         onListening: @escaping @Sendable (ServerDeclaration) async -> Void = { _ in }
     ) throws {
         self.declaration = declaration
@@ -97,7 +98,10 @@ package struct WebServer: Service {
             case EACCES, EPERM:
                 ("this user may not listen on \(address)", "choose a port above 1023 in server.listen")
             case EADDRNOTAVAIL:
-                ("\(declaration.host) is no address of this host", "write 127.0.0.1 or an address of an interface in server.listen")
+                (
+                    "\(declaration.host) is no address of this host",
+                    "write 127.0.0.1 or an address of an interface in server.listen"
+                )
             default:
                 ("cannot listen on \(address)", "check server.listen in the configuration")
             }

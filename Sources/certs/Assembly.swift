@@ -39,7 +39,8 @@ struct Assembly {
             makeBundle: { try CanonicalBundle.make(leaf: $0, chain: $1, key: $2) },
             faults: FaultPoints(ProcessInfo.processInfo.environment["CERTS_FAULT"]), logger: logger, progress: progress)
         return Assembly(
-            declarations: declarations, state: state, database: database, engine: RotationEngine(context), logger: logger)
+            declarations: declarations, state: state, database: database, engine: RotationEngine(context),
+            logger: logger)
     }
 
     private static func issuer(_ declaration: IssuerDeclaration, files: any IssuerFiles) throws -> any Issuer {
@@ -49,7 +50,8 @@ struct Assembly {
         case .localCA(let policy):
             return LocalCAIssuer(name: declaration.name, policy: policy, files: files)
         case .handOff(let path):
-            let anchors = try path.map { try CertificateReader.certificates(in: try InputFile.read($0)).map(\.der) } ?? []
+            let anchors =
+                try path.map { try CertificateReader.certificates(in: try InputFile.read($0)).map(\.der) } ?? []
             return HandOffIssuer(name: declaration.name, anchors: anchors, files: files)
         }
     }

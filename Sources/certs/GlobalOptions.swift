@@ -5,7 +5,9 @@ import Logging
 
 /// The options that every command takes, before or after its name.
 struct GlobalOptions: ParsableArguments {
-    @Option(name: .long, help: "The configuration file. [default: $CERTS_CONFIG, Certs/certs.yml, /etc/certs/certs.yml]", completion: .file())
+    @Option(
+        name: .long, help: "The configuration file. [default: $CERTS_CONFIG, Certs/certs.yml, /etc/certs/certs.yml]",
+        completion: .file())
     var config: String?
 
     @Option(

@@ -6,13 +6,17 @@ import Testing
     static let day: TimeInterval = 86400
     static let issued = Date(timeIntervalSince1970: 1_800_000_000)
 
-    static func declaration(_ name: String = "messenger", before: TimeInterval = 30 * day) throws -> CertificateDeclaration {
+    static func declaration(_ name: String = "messenger", before: TimeInterval = 30 * day) throws
+        -> CertificateDeclaration
+    {
         CertificateDeclaration(
             name: try Name(name), names: [.dns("messenger.example.com")], issuer: try Name("local"),
             renewal: RenewalPolicy(before: before))
     }
 
-    static func state(_ declaration: CertificateDeclaration, lifetime: TimeInterval, from start: Date = issued) -> CertificateState {
+    static func state(_ declaration: CertificateDeclaration, lifetime: TimeInterval, from start: Date = issued)
+        -> CertificateState
+    {
         var record = CertificateRecord()
         record.notBefore = start
         record.notAfter = start.addingTimeInterval(lifetime)
@@ -61,7 +65,9 @@ import Testing
         let declaration = try Self.declaration()
         let planner = Planner(timerInterval: Self.day)
         let now = Self.issued.addingTimeInterval(Self.day)
-        func reason(_ change: (inout CertificateDeclaration, inout CertificateState) throws -> Void) throws -> PlanReason {
+        func reason(_ change: (inout CertificateDeclaration, inout CertificateState) throws -> Void) throws
+            -> PlanReason
+        {
             var declaration = declaration
             var state = Self.state(declaration, lifetime: 90 * Self.day)
             try change(&declaration, &state)
@@ -83,7 +89,9 @@ import Testing
                 state.targets = [
                     TargetObservation(
                         target: try Name("lb"), state: .verified,
-                        endpoints: [EndpointObservation(endpoint: Endpoint(host: "h", port: 1), served: other, observedAt: now)])
+                        endpoints: [
+                            EndpointObservation(endpoint: Endpoint(host: "h", port: 1), served: other, observedAt: now)
+                        ])
                 ]
             } == .notServed)
         #expect(try reason { declaration, _ in declaration.targets = [try Name("lb")] } == .undeployed)
@@ -103,7 +111,9 @@ import Testing
         let now = Self.issued.addingTimeInterval(70 * Self.day)
         state.nextAttemptAt = now.addingTimeInterval(60)
         #expect(Planner(timerInterval: Self.day).item(for: declaration, state: state, at: now).blockedUntil != nil)
-        #expect(Planner(timerInterval: Self.day).item(for: declaration, state: state, at: now.addingTimeInterval(61)).blockedUntil == nil)
+        #expect(
+            Planner(timerInterval: Self.day).item(for: declaration, state: state, at: now.addingTimeInterval(61))
+                .blockedUntil == nil)
     }
 
     @Test func plansSoonestFirst() throws {
@@ -127,7 +137,8 @@ import Testing
             var renewals = 0
             let offset = Double.random(in: 0..<Self.day, using: &random)
             for run in 0..<(days > 365 ? 800 : 400) {
-                let now = Self.issued.addingTimeInterval(offset + Double(run) * Self.day + Double.random(in: 0...3600, using: &random))
+                let now = Self.issued.addingTimeInterval(
+                    offset + Double(run) * Self.day + Double.random(in: 0...3600, using: &random))
                 // What the alert saw since the last run is judged by the last moment before this run's renewal.
                 let left = try #require(state.record?.notAfter.timeIntervalSince(now)) / Self.day
                 #expect(left > 30 - 1.0 / 24, "only \(left) days left at run \(run)")

@@ -29,7 +29,8 @@ private func promtool(_ text: String) async throws -> (status: Int32, said: Stri
 
 private func line(_ value: Double, _ labels: KeyValuePairs<String, String> = [:]) -> String {
     let family = MetricFamily("certs_x", .gauge, help: "X.", samples: [.init(value, labels)])
-    return PrometheusText.render([family]).split(separator: "\n", omittingEmptySubsequences: false).dropFirst(2).first.map(String.init) ?? ""
+    return PrometheusText.render([family]).split(separator: "\n", omittingEmptySubsequences: false).dropFirst(2).first
+        .map(String.init) ?? ""
 }
 
 @Suite("The Prometheus text format")
@@ -38,7 +39,8 @@ struct PrometheusTextTests {
     func families() {
         let text = PrometheusText.render([
             MetricFamily("certs_a", .gauge, help: "First."),
-            MetricFamily("certs_b_total", .counter, help: "Second.", samples: [.init(0, ["kind": "x", "other": "y"]), .init(2)]),
+            MetricFamily(
+                "certs_b_total", .counter, help: "Second.", samples: [.init(0, ["kind": "x", "other": "y"]), .init(2)]),
         ])
         #expect(
             text == """
@@ -55,20 +57,29 @@ struct PrometheusTextTests {
     @Test(
         "numbers are exact, and integers have no exponent",
         arguments: [
-            (0, "0"), (-0.0, "0"), (1_796_000_000, "1796000000"), (-3, "-3"), (29.99, "29.99"), (0.1, "0.1"), (999_999_999_999_999, "999999999999999"),
-            (.nan, "NaN"), (.infinity, "+Inf"), (-.infinity, "-Inf"), (.greatestFiniteMagnitude, "1.7976931348623157e+308"), (1e15, "1000000000000000.0"),
+            (0, "0"), (-0.0, "0"), (1_796_000_000, "1796000000"), (-3, "-3"), (29.99, "29.99"), (0.1, "0.1"),
+            (999_999_999_999_999, "999999999999999"),
+            (.nan, "NaN"), (.infinity, "+Inf"), (-.infinity, "-Inf"),
+            (.greatestFiniteMagnitude, "1.7976931348623157e+308"), (1e15, "1000000000000000.0"),
             (9.3e18, "9.3e+18"), (5e-324, "5e-324"),
         ])
     func numbers(_ value: Double, _ text: String) {
         #expect(line(value) == "certs_x \(text)")
-        if !value.isNaN { #expect(Double(text.replacingOccurrences(of: "+Inf", with: "inf").replacingOccurrences(of: "-Inf", with: "-inf")) == value) }
+        if !value.isNaN {
+            #expect(
+                Double(
+                    text.replacingOccurrences(of: "+Inf", with: "inf").replacingOccurrences(of: "-Inf", with: "-inf"))
+                    == value)
+        }
     }
 
     @Test(
         "a label value is escaped, whatever is in it",
         arguments: [
-            ("plain", "plain"), ("a\\b", "a\\\\b"), ("a\"b", "a\\\"b"), ("a\nb", "a\\nb"), ("a\r\nb", "a\\\\x0d\\nb"), ("a\0b", "a\\\\x00b"),
-            ("\u{1b}[2J", "\\\\x1b[2J"), ("\u{7f}", "\\\\x7f"), ("ü€😀", "ü€😀"), ("", ""), ("{a=\"b\"} 1\nfake 2", "{a=\\\"b\\\"} 1\\nfake 2"),
+            ("plain", "plain"), ("a\\b", "a\\\\b"), ("a\"b", "a\\\"b"), ("a\nb", "a\\nb"), ("a\r\nb", "a\\\\x0d\\nb"),
+            ("a\0b", "a\\\\x00b"),
+            ("\u{1b}[2J", "\\\\x1b[2J"), ("\u{7f}", "\\\\x7f"), ("ü€😀", "ü€😀"), ("", ""),
+            ("{a=\"b\"} 1\nfake 2", "{a=\\\"b\\\"} 1\\nfake 2"),
         ])
     func labels(_ value: String, _ escaped: String) {
         #expect(line(1, ["l": value]) == "certs_x{l=\"\(escaped)\"} 1")
@@ -85,7 +96,9 @@ struct PrometheusTextTests {
         #expect(quotes.count % 2 == 0)
     }
 
-    @Test("a help text stays on its line", arguments: [("a\nb", "a\\nb"), ("a\\b", "a\\\\b"), ("a\r\nb", "a\\nb"), ("a \"b\"", "a \"b\"")])
+    @Test(
+        "a help text stays on its line",
+        arguments: [("a\nb", "a\\nb"), ("a\\b", "a\\\\b"), ("a\r\nb", "a\\nb"), ("a \"b\"", "a \"b\"")])
     func help(_ help: String, _ escaped: String) {
         let text = PrometheusText.render([MetricFamily("certs_x", .gauge, help: help)])
         #expect(text == "# HELP certs_x \(escaped)\n# TYPE certs_x gauge\n")

@@ -48,7 +48,10 @@ import Testing
     }
 
     @Test func aDeploymentBeginsWithTheCheck() throws {
-        #expect(Self.healthyPath(try Self.rotation(.deploy, targets: ["one"])) == [.check, .stage, .prepare, .apply, .verify, .commit])
+        #expect(
+            Self.healthyPath(try Self.rotation(.deploy, targets: ["one"])) == [
+                .check, .stage, .prepare, .apply, .verify, .commit,
+            ])
     }
 
     @Test func withoutTargetsItCommitsAfterStaging() throws {
@@ -65,7 +68,9 @@ import Testing
     ]
 
     @Test(arguments: failures)
-    func aFailureEndsWithTheOldCertificate(_ scenario: (position: Int, outcome: Rotation.Outcome, restored: [String])) throws {
+    func aFailureEndsWithTheOldCertificate(_ scenario: (position: Int, outcome: Rotation.Outcome, restored: [String]))
+        throws
+    {
         var rotation = try Self.rotation()
         for _ in 0..<scenario.position { Self.succeed(&rotation) }
         let failedStep = rotation.step

@@ -20,7 +20,9 @@ struct EngineWorld {
         return name
     }()
 
-    init(targets count: Int = 1, certificates: [String] = ["messenger"], validity: TimeInterval = 90 * 86400) async throws {
+    init(targets count: Int = 1, certificates: [String] = ["messenger"], validity: TimeInterval = 90 * 86400)
+        async throws
+    {
         directory = try TemporaryDirectory()
         clock = ManualClock()
         state = try await StateDirectory.open(at: directory.path + "/state", create: true)
@@ -45,7 +47,8 @@ struct EngineWorld {
 
     /// An engine as a new process would make it, on the same files.
     func engine(
-        faults: String? = nil, declarations: Declarations? = nil, progress: @escaping @Sendable (Rotation) -> Void = { _ in }
+        faults: String? = nil, declarations: Declarations? = nil,
+        progress: @escaping @Sendable (Rotation) -> Void = { _ in }
     ) -> RotationEngine {
         RotationEngine(
             EngineContext(
@@ -55,7 +58,8 @@ struct EngineWorld {
                 makeBundle: { leaf, chain, key in
                     key.withBytes { Secret(copying: Array(([leaf] + chain).map(\.pem).joined().utf8) + $0) }
                 },
-                clock: { [clock] in clock.now }, faults: FaultPoints(faults), logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() },
+                clock: { [clock] in clock.now }, faults: FaultPoints(faults),
+                logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() },
                 progress: progress))
     }
 

@@ -18,7 +18,10 @@ import Testing
     @Test func countersExistAtZeroFromTheStart() async throws {
         let world = try await EngineWorld()
         let text = try await Self.text(world)
-        for name in ["certs_renewal_attempts_total", "certs_renewal_failures_total", "certs_deploy_failures_total", "certs_rollbacks_total"] {
+        for name in [
+            "certs_renewal_attempts_total", "certs_renewal_failures_total", "certs_deploy_failures_total",
+            "certs_rollbacks_total",
+        ] {
             #expect(text.contains("\(name){cert=\"messenger\"} 0\n"))
         }
         #expect(text.contains("certs_certificates{state=\"missing\"} 1\n"))
@@ -30,7 +33,9 @@ import Testing
         _ = await world.engine().rotate([EngineWorld.name])
         let text = try await Self.text(world)
         let labels = "{instance=\"messenger.example.com:1000\",cert=\"messenger\"}"
-        #expect(text.contains("ssl_cert_expiry_days\(labels) 89.99\n") || text.contains("ssl_cert_expiry_days\(labels) 90\n"))
+        #expect(
+            text.contains("ssl_cert_expiry_days\(labels) 89.99\n")
+                || text.contains("ssl_cert_expiry_days\(labels) 90\n"))
         #expect(text.contains("ssl_cert_served_match\(labels) 1\n"))
         #expect(text.contains("certs_renewal_attempts_total{cert=\"messenger\"} 1\n"))
     }
@@ -70,7 +75,9 @@ import Testing
     @Test func everySeriesIsUnique() async throws {
         let world = try await EngineWorld(targets: 3, certificates: ["a", "messenger"])
         _ = try await world.engine().rotateDue()
-        let lines = try await Self.text(world).split(separator: "\n").filter { !$0.hasPrefix("#") }.map { $0.prefix { $0 != " " } }
+        let lines = try await Self.text(world).split(separator: "\n").filter { !$0.hasPrefix("#") }.map {
+            $0.prefix { $0 != " " }
+        }
         #expect(Set(lines).count == lines.count)
     }
 }

@@ -37,7 +37,9 @@ import Testing
             try spend()
             try await real.close(rotation, state: state)
         }
-        func history(of certificate: Name?, limit: Int) async throws -> [Rotation] { try await real.history(of: certificate, limit: limit) }
+        func history(of certificate: Name?, limit: Int) async throws -> [Rotation] {
+            try await real.history(of: certificate, limit: limit)
+        }
         func tallies() async throws -> [RotationTally] { try await real.tallies() }
     }
 
@@ -61,7 +63,8 @@ import Testing
         #expect(world.issuer.issued <= 2 + 1)
         // The world is healthy again: the next run needs nobody's help.
         _ = await world.engine().rotate([name])
-        #expect(Set(world.targets.map(\.live.served)) == [try await world.certificateState()?.currentRecord?.fingerprint])
+        #expect(
+            Set(world.targets.map(\.live.served)) == [try await world.certificateState()?.currentRecord?.fingerprint])
     }
 
     /// A failure at every fault point, without a crash: nothing is left behind, and the old certificate is served.

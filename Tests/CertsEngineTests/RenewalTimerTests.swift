@@ -6,7 +6,8 @@ import Foundation
 import Testing
 
 @Suite struct RenewalTimerTests {
-    static func timer(_ world: EngineWorld, random: Double = 0.5) -> (timer: RenewalTimer, published: PublishedSnapshot) {
+    static func timer(_ world: EngineWorld, random: Double = 0.5) -> (timer: RenewalTimer, published: PublishedSnapshot)
+    {
         let engine = world.engine()
         let published = PublishedSnapshot()
         let publisher = SnapshotPublisher(context: engine.context, published: published, version: "test")

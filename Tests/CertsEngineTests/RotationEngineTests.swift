@@ -44,7 +44,8 @@ import Testing
     }
 
     static let lies: [(FakeIssuer.Behaviour, String)] = [
-        (.otherKey, "key-mismatch"), (.otherNames, "names-missing"), (.expired, "expired"), (.notYetValid, "not-yet-valid"),
+        (.otherKey, "key-mismatch"), (.otherNames, "names-missing"), (.expired, "expired"),
+        (.notYetValid, "not-yet-valid"),
     ]
 
     @Test(arguments: lies)
@@ -144,7 +145,9 @@ import Testing
         #expect(await world.engine().rollBack(name, to: nil).rotation?.outcome == .committed)
         #expect(world.targets[0].live.served == first)
         #expect(try await world.certificateState()?.revision == 1)
-        #expect(try await world.engine().rotateDue().first?.isSkipped == true, "the wish of a person is not undone by the timer")
+        #expect(
+            try await world.engine().rotateDue().first?.isSkipped == true,
+            "the wish of a person is not undone by the timer")
         _ = await world.engine().rotate([name])
         #expect(try await world.certificateState()?.revision == 3)
     }
@@ -213,10 +216,14 @@ import Testing
         #expect(try await world.engine().plan(at: world.clock.now.wall).first?.reason == .notServed)
         #expect(try await world.engine().rotateDue().first?.rotation?.purpose == .deploy)
         try await world.engine().observe()
-        #expect(try await world.engine().status(at: world.clock.now.wall).certificates.first?.targets.first?.endpoints.first?.matches == true)
+        #expect(
+            try await world.engine().status(at: world.clock.now.wall).certificates.first?.targets.first?.endpoints
+                .first?.matches == true)
     }
 }
 
 enum ExitCodes {
-    static func isRolledBack(_ rotation: Rotation) -> Bool { rotation.outcome == .rolledBack && rotation.failure != nil }
+    static func isRolledBack(_ rotation: Rotation) -> Bool {
+        rotation.outcome == .rolledBack && rotation.failure != nil
+    }
 }

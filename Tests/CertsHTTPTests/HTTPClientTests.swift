@@ -24,7 +24,8 @@ struct HTTPClientTests {
             #expect(request.contains("User-Agent: certs\r\n"))
             connection.write("HTTP/1.1 404 Not Found\r\nContent-LENGTH: 5\r\nX-Twice: 1\r\nx-twice:  2 \r\n\r\nhello")
         }
-        let response = try await HTTPClient().send(HTTPRequest(.get, server.url + "/a?b=c", headers: [("X-Test", "yes")]))
+        let response = try await HTTPClient().send(
+            HTTPRequest(.get, server.url + "/a?b=c", headers: [("X-Test", "yes")]))
         #expect(response.status == 404)
         #expect(!response.isSuccess)
         #expect(response.headers["content-length"] == "5")
@@ -37,10 +38,12 @@ struct HTTPClientTests {
         let server = try RawServer { request, connection in
             let body = request.components(separatedBy: "\r\n\r\n").dropFirst().joined()
             #expect(!request.lowercased().contains("expect:"))
-            connection.write("HTTP/1.1 200 OK\r\nX-Method: \(request.prefix(4))\r\nConnection: close\r\n\r\n\(body.utf8.count)")
+            connection.write(
+                "HTTP/1.1 200 OK\r\nX-Method: \(request.prefix(4))\r\nConnection: close\r\n\r\n\(body.utf8.count)")
         }
         let body = Data(repeating: UInt8(ascii: "x"), count: size)
-        let response = try await HTTPClient().send(HTTPRequest(.post, server.url, headers: [("Content-Type", "text/plain")], body: body))
+        let response = try await HTTPClient().send(
+            HTTPRequest(.post, server.url, headers: [("Content-Type", "text/plain")], body: body))
         #expect(String(decoding: response.body, as: UTF8.self) == "\(size)")
         #expect(response.headers["x-method"] == "POST")
     }
@@ -62,7 +65,8 @@ struct HTTPClientTests {
         let path = NSTemporaryDirectory() + "certs-http-\(UUID().uuidString.prefix(8)).sock"
         defer { unlink(path) }
         _ = try RawServer(unixSocket: path) { request, connection in
-            connection.write("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n\(request.contains("Host: docker") ? "right" : "wrong")")
+            connection.write(
+                "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n\(request.contains("Host: docker") ? "right" : "wrong")")
         }
         let response = try await HTTPClient().send(HTTPRequest(.get, "http://docker/info", unixSocket: path))
         #expect(response.body == Data("right".utf8))
@@ -87,7 +91,9 @@ struct HTTPClientTests {
         #expect(response.headers["location"] == "http://169.254.169.254/")
     }
 
-    @Test("stops a body without end at its limit", arguments: ["", "Transfer-Encoding: chunked\r\n", "Content-Length: 10737418240\r\n"])
+    @Test(
+        "stops a body without end at its limit",
+        arguments: ["", "Transfer-Encoding: chunked\r\n", "Content-Length: 10737418240\r\n"])
     func endlessBody(_ header: String) async throws {
         let server = try RawServer { _, connection in
             guard connection.write("HTTP/1.1 200 OK\r\n\(header)\r\n") else { return }
@@ -156,14 +162,18 @@ struct HTTPClientTests {
             connection.waitForEnd()
         }
         let start = ContinuousClock.now
-        let error = await failure(.init(), HTTPRequest(.get, server.url, limits: .init(deadline: .seconds(60), idle: .seconds(1))))
+        let error = await failure(
+            .init(), HTTPRequest(.get, server.url, limits: .init(deadline: .seconds(60), idle: .seconds(1))))
         #expect(error?.retry == .later)
         #expect(ContinuousClock.now - start < .seconds(20))
     }
 
     @Test(
         "a connection that is cut gives an error, never half an answer",
-        arguments: ["", "HTTP/1.1 200", "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab"])
+        arguments: [
+            "", "HTTP/1.1 200", "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab",
+        ])
     func cut(_ said: String) async throws {
         let server = try RawServer { _, connection in connection.write(said) }
         let error = await failure(.init(), HTTPRequest(.get, server.url))
@@ -189,7 +199,8 @@ struct HTTPClientTests {
     @Test(
         "only http and https, and nothing that could forge a header",
         arguments: [
-            HTTPRequest(.get, "file:///etc/passwd"), HTTPRequest(.get, "ftp://127.0.0.1/"), HTTPRequest(.get, "127.0.0.1"),
+            HTTPRequest(.get, "file:///etc/passwd"), HTTPRequest(.get, "ftp://127.0.0.1/"),
+            HTTPRequest(.get, "127.0.0.1"),
             HTTPRequest(.get, "gopher://127.0.0.1:1/x"), HTTPRequest(.get, ""), HTTPRequest(.get, "http://"),
             HTTPRequest(.get, "http://127.0.0.1/\r\nX: y"),
             HTTPRequest(.get, "http://127.0.0.1/", headers: [("X", "a\r\nY: b")]),

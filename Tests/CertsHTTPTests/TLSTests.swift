@@ -17,13 +17,16 @@ private final class TLSServer {
         let directory = directory
         for name in ["right", "wrong"] {
             try await Self.run([
-                "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1", "-subj", "/CN=\(name)",
-                "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", "\(directory)/\(name).key", "-out", "\(directory)/\(name).pem",
+                "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1", "-subj",
+                "/CN=\(name)",
+                "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", "\(directory)/\(name).key", "-out",
+                "\(directory)/\(name).pem",
             ])
         }
         process.executableURL = URL(fileURLWithPath: "/usr/bin/openssl")
         process.arguments = [
-            "s_server", "-www", "-quiet", "-accept", "127.0.0.1:\(port)", "-cert", "\(directory)/right.pem", "-key", "\(directory)/right.key",
+            "s_server", "-www", "-quiet", "-accept", "127.0.0.1:\(port)", "-cert", "\(directory)/right.pem", "-key",
+            "\(directory)/right.key",
         ]
         process.standardOutput = FileHandle.nullDevice
         process.standardError = FileHandle.nullDevice

@@ -24,7 +24,9 @@ import Testing
         func make(_ kind: Kind) throws -> any Issuer {
             switch kind {
             case .selfSigned: SelfSignedIssuer(name: try Name("issuer"), validity: 90 * 86400)
-            case .localCA: LocalCAIssuer(name: try Name("issuer"), policy: LocalAuthorityPolicy(commonName: "Test CA"), files: state)
+            case .localCA:
+                LocalCAIssuer(
+                    name: try Name("issuer"), policy: LocalAuthorityPolicy(commonName: "Test CA"), files: state)
             case .handOff: HandOffIssuer(name: try Name("issuer"), anchors: [], files: state)
             }
         }
@@ -36,11 +38,13 @@ import Testing
             names: [.dns("messenger.example.com")], key: KeyPolicy(algorithm: algorithm), issuer: try Name("issuer"))
     }
 
-    static func request(_ key: PrivateKey, resuming: ResumeHandle? = nil, at now: Date = now) throws -> IssuanceRequest {
+    static func request(_ key: PrivateKey, resuming: ResumeHandle? = nil, at now: Date = now) throws -> IssuanceRequest
+    {
         let declaration = try declaration()
         let csr = try CertificateRequest.make(subject: declaration.subject, names: declaration.names, key: key)
         return IssuanceRequest(
-            declaration: declaration, revision: 1, csr: csr.der, key: try key.pem(), resuming: resuming, now: now, save: { _ in })
+            declaration: declaration, revision: 1, csr: csr.der, key: try key.pem(), resuming: resuming, now: now,
+            save: { _ in })
     }
 
     @Test(arguments: Kind.allCases)
@@ -124,7 +128,10 @@ import Testing
     @Test func revokesOnceAndWritesACRL() async throws {
         let scene = try await IssuerConformanceTests.Scene()
         let issuer = try #require(try scene.make(.localCA) as? any RevokingIssuer)
-        guard case .issued(let chain) = try await issuer.issue(IssuerConformanceTests.request(PrivateKey.generate(.ecdsaP256))) else { return }
+        guard
+            case .issued(let chain) = try await issuer.issue(
+                IssuerConformanceTests.request(PrivateKey.generate(.ecdsaP256)))
+        else { return }
         let certificates = try chain.map { try Certificate(der: $0) }
         let leaf = try #require(certificates.first)
         try await issuer.revoke(leaf.record, reason: .keyCompromise, now: now)
@@ -133,7 +140,8 @@ import Testing
         let root = try await issuer.trustAnchors().map { try Certificate(der: $0) }
         func verdict(_ lists: [Data]) -> ChainVerdict {
             ChainVerifier(
-                roots: root, untrusted: Array(certificates.dropFirst()), host: "messenger.example.com", purpose: .server,
+                roots: root, untrusted: Array(certificates.dropFirst()), host: "messenger.example.com",
+                purpose: .server,
                 time: now.addingTimeInterval(60), crls: lists, maxDepth: nil
             ).verify(leaf)
         }
@@ -141,16 +149,20 @@ import Testing
         #expect(!verdict([crl]).valid)
         #expect(verdict([crl]).findings.contains { $0.id == "revoked" })
         let stranger = try #require(FakeStranger.record)
-        await #expect(throws: CertsError(.issuerRefused, "")) { try await issuer.revoke(stranger, reason: .unspecified, now: now) }
+        await #expect(throws: CertsError(.issuerRefused, "")) {
+            try await issuer.revoke(stranger, reason: .unspecified, now: now)
+        }
     }
 
     private enum FakeStranger {
         static let record: CertificateRecord? = {
             guard let key = try? PrivateKey.generate(.ecdsaP256),
-                let request = try? CertificateRequest.make(subject: .init(commonName: "x.example"), names: [.dns("x.example")], key: key)
+                let request = try? CertificateRequest.make(
+                    subject: .init(commonName: "x.example"), names: [.dns("x.example")], key: key)
             else { return nil }
             return try? SelfSigned.issue(
-                request: request, key: key, subject: .init(commonName: "x.example"), names: [.dns("x.example")], validity: 86400,
+                request: request, key: key, subject: .init(commonName: "x.example"), names: [.dns("x.example")],
+                validity: 86400,
                 now: IssuerConformanceTests.now
             ).record
         }()
@@ -168,7 +180,8 @@ import Testing
 
         init() async throws {
             scene = try await IssuerConformanceTests.Scene()
-            authority = try LocalAuthority.make(policy: LocalAuthorityPolicy(commonName: "Corporate"), now: IssuerConformanceTests.now)
+            authority = try LocalAuthority.make(
+                policy: LocalAuthorityPolicy(commonName: "Corporate"), now: IssuerConformanceTests.now)
             issuer = HandOffIssuer(name: try Name("issuer"), anchors: [authority.root.der], files: scene.state)
             key = try PrivateKey.generate(.ecdsaP256)
         }
@@ -177,20 +190,28 @@ import Testing
             try await issuer.issue(IssuerConformanceTests.request(key, resuming: handle))
         }
 
-        func answer(names: [AlternativeName] = [.dns("messenger.example.com")], at date: Date = IssuerConformanceTests.now) async throws -> Certificate {
+        func answer(
+            names: [AlternativeName] = [.dns("messenger.example.com")], at date: Date = IssuerConformanceTests.now
+        ) async throws -> Certificate {
             let name = try IssuerConformanceTests.declaration().name
             let request = try #require(try await issuer.pendingRequest(of: name))
-            return try authority.issue(request: request, subject: .init(), names: names, validity: 30 * 86400, now: date)
+            return try authority.issue(
+                request: request, subject: .init(), names: names, validity: 30 * 86400, now: date)
         }
     }
 
     @Test func theAnswerIsTakenInAnyOrderAndTheRootIsLeftOut() async throws {
         let exchange = try await Exchange()
-        guard case .pending(let handle, _) = try await exchange.ask() else { throw CertsError(.internal, "did not wait") }
+        guard case .pending(let handle, _) = try await exchange.ask() else {
+            throw CertsError(.internal, "did not wait")
+        }
         let leaf = try await exchange.answer()
         let declaration = try IssuerConformanceTests.declaration()
-        try await exchange.issuer.accept([exchange.authority.root, exchange.authority.issuing, leaf], for: declaration, now: now)
-        guard case .issued(let chain) = try await exchange.ask(handle) else { throw CertsError(.internal, "did not go on") }
+        try await exchange.issuer.accept(
+            [exchange.authority.root, exchange.authority.issuing, leaf], for: declaration, now: now)
+        guard case .issued(let chain) = try await exchange.ask(handle) else {
+            throw CertsError(.internal, "did not go on")
+        }
         #expect(chain == [leaf.der, exchange.authority.issuing.der])
         try await exchange.issuer.forget(declaration.name)
         #expect(try await exchange.issuer.pendingRequest(of: declaration.name) == nil)
@@ -198,7 +219,9 @@ import Testing
 
     @Test func anAnswerForAnotherKeyOrOtherNamesIsRefusedAndTheWaitGoesOn() async throws {
         let exchange = try await Exchange()
-        guard case .pending(let handle, _) = try await exchange.ask() else { throw CertsError(.internal, "did not wait") }
+        guard case .pending(let handle, _) = try await exchange.ask() else {
+            throw CertsError(.internal, "did not wait")
+        }
         let declaration = try IssuerConformanceTests.declaration()
         let stranger = try TestPKI().leaf(["messenger.example.com"]).certificate
         await #expect(throws: CertsError(.keyMismatch, "")) {
@@ -208,13 +231,16 @@ import Testing
         await #expect(throws: CertsError(.certificateRejected, "")) {
             try await exchange.issuer.accept([otherNames, exchange.authority.issuing], for: declaration, now: now)
         }
-        guard case .pending = try await exchange.ask(handle) else { throw CertsError(.internal, "took a refused answer") }
+        guard case .pending = try await exchange.ask(handle) else {
+            throw CertsError(.internal, "took a refused answer")
+        }
     }
 
     @Test func nothingIsTakenWhenNothingWaits() async throws {
         let exchange = try await Exchange()
         await #expect(throws: CertsError(.issuerPending, "")) {
-            try await exchange.issuer.accept([exchange.authority.issuing], for: IssuerConformanceTests.declaration(), now: now)
+            try await exchange.issuer.accept(
+                [exchange.authority.issuing], for: IssuerConformanceTests.declaration(), now: now)
         }
     }
 }

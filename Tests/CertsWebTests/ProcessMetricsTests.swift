@@ -21,7 +21,8 @@ struct ProcessMetricsTests {
     func names() {
         #expect(
             ProcessMetrics.families(version: "1").map(\.name) == [
-                "certs_build_info", "process_cpu_seconds_total", "process_resident_memory_bytes", "process_virtual_memory_bytes",
+                "certs_build_info", "process_cpu_seconds_total", "process_resident_memory_bytes",
+                "process_virtual_memory_bytes",
                 "process_open_fds", "process_max_fds", "process_start_time_seconds",
             ])
     }

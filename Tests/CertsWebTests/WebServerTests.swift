@@ -9,8 +9,12 @@ import Testing
 /// A quiet logger: what the server says about itself is not what these tests look at.
 private let quiet = Logger(label: "web") { _ in SwiftLogNoOpLogHandler() }
 
-private func value(_ text: String = "", gzip: [UInt8]? = nil, _ readiness: PublishedSnapshot.Readiness = .ready) -> PublishedSnapshot.Value {
-    .init(metricsText: Array(text.utf8), gzip: gzip, readiness: readiness, renderedAt: Date(timeIntervalSince1970: 1_800_000_000))
+private func value(_ text: String = "", gzip: [UInt8]? = nil, _ readiness: PublishedSnapshot.Readiness = .ready)
+    -> PublishedSnapshot.Value
+{
+    .init(
+        metricsText: Array(text.utf8), gzip: gzip, readiness: readiness,
+        renderedAt: Date(timeIntervalSince1970: 1_800_000_000))
 }
 
 /// Runs the real server on a free loopback port for the time of `body`.
@@ -34,7 +38,9 @@ private func withServer<Result: Sendable>(
     }
 }
 
-private func get(_ url: String, _ method: HTTPRequest.Method = .get, headers: [(name: String, value: String)] = []) async throws -> HTTPResponse {
+private func get(_ url: String, _ method: HTTPRequest.Method = .get, headers: [(name: String, value: String)] = [])
+    async throws -> HTTPResponse
+{
     try await HTTPClient().send(HTTPRequest(method, url, headers: headers))
 }
 
@@ -61,7 +67,9 @@ struct WebServerTests {
         try await withServer(snapshot) { url, _ in
             try await withThrowingTaskGroup(of: Void.self) { group in
                 group.addTask {
-                    for round in 0..<200 { snapshot.replace(with: value(String(repeating: "\(round % 10)", count: 50_000))) }
+                    for round in 0..<200 {
+                        snapshot.replace(with: value(String(repeating: "\(round % 10)", count: 50_000)))
+                    }
                 }
                 for _ in 0..<20 {
                     group.addTask {
@@ -89,7 +97,8 @@ struct WebServerTests {
     @Test(
         "compressed bytes go to who asks for them",
         arguments: [
-            ("gzip", true), ("deflate, GZIP;q=0.5", true), ("*", true), ("gzip;q=0", false), ("identity", false), ("", false),
+            ("gzip", true), ("deflate, GZIP;q=0.5", true), ("*", true), ("gzip;q=0", false), ("identity", false),
+            ("", false),
         ])
     func gzip(_ accepted: String, _ isCompressed: Bool) async throws {
         try await withServer(.init(value("plain", gzip: [0x1f, 0x8b, 1]))) { url, _ in
@@ -146,7 +155,10 @@ struct WebServerTests {
 
     @Test(
         "every other path is refused, however it is written",
-        arguments: ["/x", "/metrics/", "//metrics", "/Metrics", "/%6detrics", "/metrics/../healthz", "/..%2fmetrics", "/favicon.ico", "/healthz%00"])
+        arguments: [
+            "/x", "/metrics/", "//metrics", "/Metrics", "/%6detrics", "/metrics/../healthz", "/..%2fmetrics",
+            "/favicon.ico", "/healthz%00",
+        ])
     func unknownPaths(_ path: String) async throws {
         try await withServer { _, port in
             let answer = try await exchange(port, "GET \(path) HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
@@ -162,7 +174,8 @@ struct WebServerTests {
         }
     }
 
-    @Test("other methods are refused with what is allowed", arguments: [HTTPRequest.Method.post, .put, .delete, .options])
+    @Test(
+        "other methods are refused with what is allowed", arguments: [HTTPRequest.Method.post, .put, .delete, .options])
     func wrongMethod(_ method: HTTPRequest.Method) async throws {
         try await withServer { url, _ in
             let response = try await get(url + "/metrics", method)
@@ -187,7 +200,8 @@ struct WebServerTests {
     @Test(
         "garbage and over-long headers are refused and do not harm the next client",
         arguments: [
-            "\u{0}\u{1}\u{2}\r\n\r\n", "GET\r\n\r\n", "GET / HTTP/9.9\r\n\r\n", "GET / HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+            "\u{0}\u{1}\u{2}\r\n\r\n", "GET\r\n\r\n", "GET / HTTP/9.9\r\n\r\n",
+            "GET / HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
             "GET / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
             "GET / HTTP/1.1\r\nX: " + String(repeating: "x", count: 100_000) + "\r\n\r\n",
             "GET /" + String(repeating: "x", count: 100_000) + " HTTP/1.1\r\n\r\n",
@@ -205,7 +219,8 @@ struct WebServerTests {
     func keepAlive() async throws {
         try await withServer { _, port in
             let one = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
-            let answer = try await exchange(port, one + one.replacingOccurrences(of: "\r\n\r\n", with: "\r\nConnection: close\r\n\r\n"))
+            let answer = try await exchange(
+                port, one + one.replacingOccurrences(of: "\r\n\r\n", with: "\r\nConnection: close\r\n\r\n"))
             #expect(answer.components(separatedBy: "HTTP/1.1 200 OK").count == 3)
         }
     }
@@ -227,7 +242,9 @@ struct WebServerTests {
     @Test("an address of another host is told as such")
     func foreignAddress() async throws {
         let server = try WebServer(.init(host: "192.0.2.1", port: 0), snapshot: .init(), version: "1", logger: quiet)
-        await #expect(performing: { try await server.run() }, throws: { String(describing: $0).contains("192.0.2.1 is no address of this host") })
+        await #expect(
+            performing: { try await server.run() },
+            throws: { String(describing: $0).contains("192.0.2.1 is no address of this host") })
     }
 }
 

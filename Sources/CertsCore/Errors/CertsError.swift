@@ -59,7 +59,8 @@ package struct CertsError: Error, Sendable {
     }
 
     /// Any error as a `CertsError`; foreign ones become ``Code/internal`` with their text as the cause.
-    package static func wrapping(_ error: any Error, stage: Rotation.Step? = nil, subject: String? = nil) -> CertsError {
+    package static func wrapping(_ error: any Error, stage: Rotation.Step? = nil, subject: String? = nil) -> CertsError
+    {
         var result: CertsError
         if let known = error as? CertsError {
             result = known
@@ -86,7 +87,8 @@ extension CertsError: Equatable, CustomStringConvertible {
     /// The same for a terminal: the message, each detail on a line of its own, the next step last.
     package var report: String {
         guard !details.isEmpty else { return description }
-        return ([headline] + details + (hint.map { [$0] } ?? [])).map { TerminalText.sanitized($0) }.joined(separator: "\n")
+        return ([headline] + details + (hint.map { [$0] } ?? [])).map { TerminalText.sanitized($0) }.joined(
+            separator: "\n")
     }
 
     private var headline: String {

@@ -7,7 +7,9 @@ package enum DNSName {
     /// - Throws: ``CertsError/Code/nameInvalid`` with what is wrong and what to write instead.
     package static func canonical(_ text: String) throws(CertsError) -> String {
         func refuse(_ why: String) -> CertsError {
-            CertsError(.nameInvalid, "'\(text)' is not a DNS name: \(why)", hint: "write it like www.example.com or *.example.com")
+            CertsError(
+                .nameInvalid, "'\(text)' is not a DNS name: \(why)",
+                hint: "write it like www.example.com or *.example.com")
         }
         guard !text.isEmpty, text.utf8.count <= 1024 else { throw refuse("it is empty or longer than 253 characters") }
         guard !text.hasSuffix(".") else { throw refuse("it ends with a dot") }
@@ -38,14 +40,18 @@ package enum DNSName {
         if bytes.isEmpty { return "it has an empty label" }
         if bytes.count > 63 { return "the label '\(label)' is longer than 63 characters" }
         if bytes.contains(UInt8(ascii: "*")) { return "a wildcard must be the whole left-most label" }
-        if bytes.first == UInt8(ascii: "-") || bytes.last == UInt8(ascii: "-") { return "the label '\(label)' begins or ends with '-'" }
+        if bytes.first == UInt8(ascii: "-") || bytes.last == UInt8(ascii: "-") {
+            return "the label '\(label)' begins or ends with '-'"
+        }
         let isLDH = bytes.allSatisfy {
             ($0 >= UInt8(ascii: "a") && $0 <= UInt8(ascii: "z")) || ($0 >= UInt8(ascii: "0") && $0 <= UInt8(ascii: "9"))
                 || $0 == UInt8(ascii: "-")
         }
         if !isLDH { return "the label '\(label)' has characters other than letters, digits and '-'" }
         // RFC 5891 §4.2.3.1: "--" in positions 3 and 4 is reserved for A-labels.
-        if label.dropFirst(2).hasPrefix("--"), !label.hasPrefix("xn--") { return "the label '\(label)' has '--' where only IDNA may" }
+        if label.dropFirst(2).hasPrefix("--"), !label.hasPrefix("xn--") {
+            return "the label '\(label)' has '--' where only IDNA may"
+        }
         return nil
     }
 

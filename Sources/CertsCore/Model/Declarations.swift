@@ -205,7 +205,11 @@ package struct Endpoint: Sendable, Hashable, Codable {
             let port = UInt16(address[address.index(after: colon)...]), port > 0
         else { return nil }
         var host = address[..<colon]
-        if host.hasPrefix("["), host.hasSuffix("]") { host = host.dropFirst().dropLast() } else if host.contains(":") { return nil }
+        if host.hasPrefix("["), host.hasSuffix("]") {
+            host = host.dropFirst().dropLast()
+        } else if host.contains(":") {
+            return nil
+        }
         guard !host.isEmpty, host.utf8.count <= 253, !host.contains(where: \.isWhitespace) else { return nil }
         self.init(host: String(host), port: Int(port), serverName: serverName)
     }
@@ -234,7 +238,9 @@ package struct ScheduleDeclaration: Sendable, Hashable {
     /// How many rotations may run at the same time.
     package var concurrency: Int
 
-    package init(tick: TimeInterval = 3600, jitter: TimeInterval = 300, timerInterval: TimeInterval = 86400, concurrency: Int = 4) {
+    package init(
+        tick: TimeInterval = 3600, jitter: TimeInterval = 300, timerInterval: TimeInterval = 86400, concurrency: Int = 4
+    ) {
         self.tick = tick
         self.jitter = jitter
         self.timerInterval = timerInterval

@@ -13,16 +13,20 @@ package struct Planner: Sendable {
 
     /// The item of one certificate: the first check that finds something decides.
     package func item(for declaration: CertificateDeclaration, state: CertificateState?, at now: Date) -> PlanItem {
-        let verdict = Self.checks.lazy.compactMap { $0(declaration, state, now) }.first
+        let verdict =
+            Self.checks.lazy.compactMap { $0(declaration, state, now) }.first
             ?? Self.byLifetime(declaration, state) ?? Verdict(.notIssued, at: now)
         let isDue = verdict.at <= now.addingTimeInterval(lookAhead)
         return PlanItem(
-            certificate: declaration.name, dueAt: verdict.at, reason: verdict.reason, purpose: verdict.purpose, due: isDue,
+            certificate: declaration.name, dueAt: verdict.at, reason: verdict.reason, purpose: verdict.purpose,
+            due: isDue,
             blockedUntil: state?.nextAttemptAt.flatMap { $0 > now ? $0 : nil })
     }
 
     /// The items of all certificates, soonest first, names ascending among equals.
-    package func plan(_ certificates: [(declaration: CertificateDeclaration, state: CertificateState?)], at now: Date) -> [PlanItem] {
+    package func plan(_ certificates: [(declaration: CertificateDeclaration, state: CertificateState?)], at now: Date)
+        -> [PlanItem]
+    {
         certificates
             .map { item(for: $0.declaration, state: $0.state, at: now) }
             .sorted { ($0.dueAt, $0.certificate) < ($1.dueAt, $1.certificate) }
@@ -83,28 +87,34 @@ package struct Planner: Sendable {
 
     /// Ensures that what was issued gets deployed, before anything new is issued.
     static let undeployed: Check = { declaration, state, now in
-        guard let state, let issued = state.issuedRevision, issued != state.revision, let record = state.record else { return nil }
-        let due = declaration.renewal.due(notBefore: record.notBefore, notAfter: record.notAfter, hint: state.issuerHint)
+        guard let state, let issued = state.issuedRevision, issued != state.revision, let record = state.record else {
+            return nil
+        }
+        let due = declaration.renewal.due(
+            notBefore: record.notBefore, notAfter: record.notAfter, hint: state.issuerHint)
         return due.at > now ? Verdict(.undeployed, at: now, purpose: .deploy) : nil
     }
 
     /// Ensures that no endpoint was last seen serving something else than the current revision.
     static let notServed: Check = { declaration, state, now in
-        guard let state, state.revision != nil, let expected = state.currentRecord?.fingerprint, !declaration.targets.isEmpty
+        guard let state, state.revision != nil, let expected = state.currentRecord?.fingerprint,
+            !declaration.targets.isEmpty
         else { return nil }
         let declared = Set(declaration.targets)
         let seen = state.targets.filter { declared.contains($0.target) }
         let isWrong = seen.contains { $0.endpoints.contains { $0.served != nil && $0.served != expected } }
         let isMissing = seen.count < declared.count
         guard isWrong || isMissing, let record = state.currentRecord else { return nil }
-        let due = declaration.renewal.due(notBefore: record.notBefore, notAfter: record.notAfter, hint: state.issuerHint)
+        let due = declaration.renewal.due(
+            notBefore: record.notBefore, notAfter: record.notAfter, hint: state.issuerHint)
         return due.at > now ? Verdict(isWrong ? .notServed : .undeployed, at: now, purpose: .deploy) : nil
     }
 
     /// The rule of the lifetime; always has an answer when there is a certificate.
     static func byLifetime(_ declaration: CertificateDeclaration, _ state: CertificateState?) -> Verdict? {
         guard let state, let record = state.record else { return nil }
-        let due = declaration.renewal.due(notBefore: record.notBefore, notAfter: record.notAfter, hint: state.issuerHint)
+        let due = declaration.renewal.due(
+            notBefore: record.notBefore, notAfter: record.notAfter, hint: state.issuerHint)
         return Verdict(due.reason, at: due.at)
     }
 }
@@ -120,7 +130,10 @@ package struct PlanItem: Sendable, Hashable {
     /// The backoff after failures: the timer does not try before.
     package var blockedUntil: Date?
 
-    package init(certificate: Name, dueAt: Date, reason: PlanReason, purpose: Rotation.Purpose, due: Bool, blockedUntil: Date? = nil) {
+    package init(
+        certificate: Name, dueAt: Date, reason: PlanReason, purpose: Rotation.Purpose, due: Bool,
+        blockedUntil: Date? = nil
+    ) {
         self.certificate = certificate
         self.dueAt = dueAt
         self.reason = reason

@@ -114,7 +114,9 @@ package struct RotationTally: Sendable, Hashable {
     package let failedStep: Rotation.Step?
     package let count: Int
 
-    package init(certificate: Name, purpose: Rotation.Purpose, outcome: Rotation.Outcome?, failedStep: Rotation.Step?, count: Int) {
+    package init(
+        certificate: Name, purpose: Rotation.Purpose, outcome: Rotation.Outcome?, failedStep: Rotation.Step?, count: Int
+    ) {
         self.certificate = certificate
         self.purpose = purpose
         self.outcome = outcome

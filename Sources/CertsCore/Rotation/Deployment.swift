@@ -81,7 +81,9 @@ package struct EndpointObservation: Sendable, Hashable, Codable {
     package var problem: String?
     package var observedAt: Date
 
-    package init(endpoint: Endpoint, served: Fingerprint?, servedNotAfter: Date? = nil, problem: String? = nil, observedAt: Date) {
+    package init(
+        endpoint: Endpoint, served: Fingerprint?, servedNotAfter: Date? = nil, problem: String? = nil, observedAt: Date
+    ) {
         self.endpoint = endpoint
         self.served = served
         self.servedNotAfter = servedNotAfter

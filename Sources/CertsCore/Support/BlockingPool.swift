@@ -81,7 +81,8 @@ package final class BlockingPool: Sendable {
     }
 
     /// The pool for work that is bounded by the processor: one thread per core.
-    package static let shared = BlockingPool(name: "certs.blocking", width: max(2, ProcessInfo.processInfo.activeProcessorCount))
+    package static let shared = BlockingPool(
+        name: "certs.blocking", width: max(2, ProcessInfo.processInfo.activeProcessorCount))
     /// The pool for work that waits on the network, with a deadline in each piece of work.
     package static let network = BlockingPool(name: "certs.network", width: 32)
 }

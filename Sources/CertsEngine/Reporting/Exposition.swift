@@ -37,12 +37,17 @@ package struct Exposition: Sendable {
 
     private func validityFamilies(_ series: [Series]) -> [MetricFamily] {
         func gauge(_ name: String, _ help: String, _ value: (Series) -> Double?) -> MetricFamily {
-            MetricFamily(name, .gauge, help: help, samples: series.compactMap { one in
-                value(one).map { .init($0, ["instance": one.instance, "cert": one.certificate]) }
-            })
+            MetricFamily(
+                name, .gauge, help: help,
+                samples: series.compactMap { one in
+                    value(one).map { .init($0, ["instance": one.instance, "cert": one.certificate]) }
+                })
         }
         return [
-            gauge("ssl_cert_expiry_days", "Days until the certificate that the instance should serve expires; negative once expired.") {
+            gauge(
+                "ssl_cert_expiry_days",
+                "Days until the certificate that the instance should serve expires; negative once expired."
+            ) {
                 $0.state.intendedRecord?.daysLeft(at: now)
             },
             gauge("ssl_cert_not_after_timestamp_seconds", "End of the validity of the certificate.") {
@@ -54,8 +59,13 @@ package struct Exposition: Sendable {
             gauge("ssl_cert_renewal_due_timestamp_seconds", "When the planner renews the certificate.") {
                 $0.state.dueAt?.timeIntervalSince1970
             },
-            gauge("ssl_cert_served_match", "1 if the instance was last seen serving the certificate that it should; absent while not known.") { one in
-                guard let served = one.observation?.served, let wanted = one.state.intendedRecord?.fingerprint else { return nil }
+            gauge(
+                "ssl_cert_served_match",
+                "1 if the instance was last seen serving the certificate that it should; absent while not known."
+            ) { one in
+                guard let served = one.observation?.served, let wanted = one.state.intendedRecord?.fingerprint else {
+                    return nil
+                }
                 return served == wanted ? 1 : 0
             },
             gauge("ssl_cert_served_last_check_timestamp_seconds", "When the instance was last asked.") {
@@ -65,17 +75,22 @@ package struct Exposition: Sendable {
                 "ssl_cert_info", .gauge, help: "Facts that change with each renewal; always 1.",
                 samples: series.compactMap { one in
                     guard let record = one.state.intendedRecord else { return nil }
-                    return .init(1, [
-                        "instance": one.instance, "cert": one.certificate,
-                        "subject_cn": record.subjectCommonName ?? "", "issuer_cn": record.issuerCommonName ?? "",
-                        "serial": record.serial, "fingerprint_sha256": record.sha256, "key_algorithm": record.keyAlgorithm,
-                        "issuer": one.state.requested?.issuer.rawValue ?? "",
-                    ])
+                    return .init(
+                        1,
+                        [
+                            "instance": one.instance, "cert": one.certificate,
+                            "subject_cn": record.subjectCommonName ?? "", "issuer_cn": record.issuerCommonName ?? "",
+                            "serial": record.serial, "fingerprint_sha256": record.sha256,
+                            "key_algorithm": record.keyAlgorithm,
+                            "issuer": one.state.requested?.issuer.rawValue ?? "",
+                        ])
                 }),
             MetricFamily(
                 "certs_certificates", .gauge, help: "Managed certificates by state.",
                 samples: CertificateState.Condition.allCases.map { condition in
-                    .init(Double(managedStates.count { $0.condition(at: now) == condition }), ["state": condition.rawValue])
+                    .init(
+                        Double(managedStates.count { $0.condition(at: now) == condition }),
+                        ["state": condition.rawValue])
                 }),
         ]
     }
@@ -84,21 +99,29 @@ package struct Exposition: Sendable {
         func counter(_ name: String, _ help: String, _ counts: @escaping (RotationTally) -> Bool) -> MetricFamily {
             var totals: [Name: Int] = [:]
             for tally in tallies where counts(tally) { totals[tally.certificate, default: 0] += tally.count }
-            return MetricFamily(name, .counter, help: help, samples: managedNames.map {
-                .init(Double(totals[$0] ?? 0), ["cert": $0.rawValue])
-            })
+            return MetricFamily(
+                name, .counter, help: help,
+                samples: managedNames.map {
+                    .init(Double(totals[$0] ?? 0), ["cert": $0.rawValue])
+                })
         }
         let deploySteps: Set<Rotation.Step> = [.prepare, .apply, .verify, .commit]
         return [
-            counter("certs_renewal_attempts_total", "Rotations begun that ask for a new certificate.") { $0.purpose == .issue },
+            counter("certs_renewal_attempts_total", "Rotations begun that ask for a new certificate.") {
+                $0.purpose == .issue
+            },
             counter("certs_renewal_failures_total", "Rotations that ended without a new certificate being issued.") {
                 $0.purpose == .issue && $0.failedStep.map { !deploySteps.contains($0) } ?? false
             },
             counter("certs_deploy_failures_total", "Rotations whose certificate could not be deployed.") {
                 $0.failedStep.map(deploySteps.contains) ?? false
             },
-            counter("certs_rollbacks_total", "Rotations that ended with the previous certificate restored.") { $0.outcome == .rolledBack },
-            counter("certs_rollback_failures_total", "Rotations whose previous certificate could not be restored.") { $0.outcome == .rollbackFailed },
+            counter("certs_rollbacks_total", "Rotations that ended with the previous certificate restored.") {
+                $0.outcome == .rolledBack
+            },
+            counter("certs_rollback_failures_total", "Rotations whose previous certificate could not be restored.") {
+                $0.outcome == .rollbackFailed
+            },
             MetricFamily(
                 "certs_renewal_consecutive_failures", .gauge, help: "Rotations failed in a row.",
                 samples: managedStates.map { .init(Double($0.consecutiveFailures), ["cert": $0.name.rawValue]) }),
@@ -107,12 +130,16 @@ package struct Exposition: Sendable {
 
     private func taskFamilies() -> [MetricFamily] {
         func times(_ name: String, _ help: String, _ value: (TaskRecord) -> Date?) -> MetricFamily {
-            MetricFamily(name, .gauge, help: help, samples: tasks.compactMap { task in
-                value(task).map { .init($0.timeIntervalSince1970, ["task": task.name]) }
-            })
+            MetricFamily(
+                name, .gauge, help: help,
+                samples: tasks.compactMap { task in
+                    value(task).map { .init($0.timeIntervalSince1970, ["task": task.name]) }
+                })
         }
         return [
-            times("certs_task_last_success_timestamp_seconds", "End of the last run without a failure.") { $0.lastSuccessAt },
+            times("certs_task_last_success_timestamp_seconds", "End of the last run without a failure.") {
+                $0.lastSuccessAt
+            },
             times("certs_task_last_run_timestamp_seconds", "Start of the last run.") { $0.lastRunAt },
         ]
     }
@@ -141,15 +168,19 @@ package struct Exposition: Sendable {
             }
             if byInstance.isEmpty {
                 let endpoints = targets.filter { declaration.targets.contains($0.name) }.flatMap(\.endpoints)
-                    .filter { one in one.serverName.map { host in declaration.names.contains { $0.covers(host) } } ?? true }
+                    .filter { one in
+                        one.serverName.map { host in declaration.names.contains { $0.covers(host) } } ?? true
+                    }
                 let instances = Set(endpoints.map { instance($0, declaration) })
                 let fallback = declaration.names.first?.value ?? state.name.rawValue
                 for name in instances.isEmpty ? [fallback] : instances.sorted() {
-                    result.append(Series(instance: name, certificate: state.name.rawValue, state: state, observation: nil))
+                    result.append(
+                        Series(instance: name, certificate: state.name.rawValue, state: state, observation: nil))
                 }
             }
             for (name, observation) in byInstance.sorted(by: { $0.key < $1.key }) {
-                result.append(Series(instance: name, certificate: state.name.rawValue, state: state, observation: observation))
+                result.append(
+                    Series(instance: name, certificate: state.name.rawValue, state: state, observation: observation))
             }
         }
         return result

@@ -42,7 +42,8 @@ package actor SnapshotPublisher {
             published.replace(
                 with: .init(
                     metricsText: Array(PrometheusText.render(families).utf8),
-                    readiness: hasTicked ? .ready : .notReady(reason: "the planner has not run yet"), renderedAt: context.now))
+                    readiness: hasTicked ? .ready : .notReady(reason: "the planner has not run yet"),
+                    renderedAt: context.now))
         } catch {
             context.logger.error("the exposition could not be rendered: \(CertsError.wrapping(error))")
         }

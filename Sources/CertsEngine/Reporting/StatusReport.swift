@@ -71,7 +71,8 @@ extension StatusReport.Entry {
         self.init(
             name: state.name.rawValue, managed: true, state: state.condition(at: now), revision: state.revision,
             issuedRevision: state.issuedRevision,
-            issuer: (state.requested?.issuer ?? declaration?.issuer)?.rawValue, subject: shown?.subject, serial: shown?.serial,
+            issuer: (state.requested?.issuer ?? declaration?.issuer)?.rawValue, subject: shown?.subject,
+            serial: shown?.serial,
             sha256: shown?.sha256, names: declaration?.names.map(\.value) ?? shown?.dnsNames ?? [],
             keyAlgorithm: shown?.keyAlgorithm, notBefore: shown?.notBefore, notAfter: shown?.notAfter,
             daysLeft: shown.map { $0.daysLeft(at: now) }, dueAt: state.dueAt, dueReason: state.dueReason?.rawValue,
@@ -95,8 +96,10 @@ extension StatusReport.Entry {
         let record = file.record
         self.init(
             name: file.path, managed: false,
-            state: record.map { $0.notAfter <= now ? .expired : .valid } ?? .unreadable, revision: nil, issuedRevision: nil,
-            issuer: nil, subject: record?.subject, serial: record?.serial, sha256: record?.sha256, names: record?.dnsNames ?? [],
+            state: record.map { $0.notAfter <= now ? .expired : .valid } ?? .unreadable, revision: nil,
+            issuedRevision: nil,
+            issuer: nil, subject: record?.subject, serial: record?.serial, sha256: record?.sha256,
+            names: record?.dnsNames ?? [],
             keyAlgorithm: record?.keyAlgorithm, notBefore: record?.notBefore, notAfter: record?.notAfter,
             daysLeft: record.map { $0.daysLeft(at: now) }, dueAt: nil, dueReason: nil, consecutiveFailures: 0,
             nextAttemptAt: nil, lastFailure: nil, problem: file.problem, targets: [])

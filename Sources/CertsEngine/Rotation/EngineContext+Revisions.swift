@@ -8,7 +8,8 @@ extension EngineContext {
     package func manifest(of certificate: Name, revision: Int) async throws -> RevisionManifest {
         guard let json = try await revisions.read(.manifest, of: certificate, revision: revision) else {
             throw CertsError(
-                .fileMissing, "revision \(revision) of '\(certificate)' was never issued", subject: certificate.rawValue,
+                .fileMissing, "revision \(revision) of '\(certificate)' was never issued",
+                subject: certificate.rawValue,
                 hint: "`certs history \(certificate)` lists its revisions")
         }
         do {
@@ -23,7 +24,9 @@ extension EngineContext {
     /// Leaf first, then the intermediates.
     package func storedChain(_ certificate: Name, _ revision: Int) async throws -> [Certificate] {
         guard let leaf = try await revisions.read(.certificate, of: certificate, revision: revision) else {
-            throw CertsError(.fileMissing, "the certificate of '\(certificate)' revision \(revision) is gone", subject: certificate.rawValue,
+            throw CertsError(
+                .fileMissing, "the certificate of '\(certificate)' revision \(revision) is gone",
+                subject: certificate.rawValue,
                 hint: "issue anew with `certs rotate \(certificate)`")
         }
         var chain = try CertificateReader.certificates(in: leaf.withBytes { Data($0) })
@@ -38,7 +41,9 @@ extension EngineContext {
         guard let pem = try await revisions.read(.bundle, of: certificate, revision: revision),
             let fingerprint = manifest.record.fingerprint
         else {
-            throw CertsError(.fileMissing, "the bundle of '\(certificate)' revision \(revision) is gone", subject: certificate.rawValue,
+            throw CertsError(
+                .fileMissing, "the bundle of '\(certificate)' revision \(revision) is gone",
+                subject: certificate.rawValue,
                 hint: "issue anew with `certs rotate \(certificate)`")
         }
         return StagedBundle(

@@ -26,7 +26,8 @@ package struct EngineContext: Sendable {
         revisions: any RevisionStore, journal: any RotationJournal, inventory: any Inventory,
         schedule: any TaskSchedule,
         makeBundle: @escaping @Sendable (Certificate, [Certificate], Secret) throws -> Secret,
-        clock: @escaping @Sendable () -> ClockReading = { SystemClock.reading() }, faults: FaultPoints = .none, logger: Logger,
+        clock: @escaping @Sendable () -> ClockReading = { SystemClock.reading() }, faults: FaultPoints = .none,
+        logger: Logger,
         progress: @escaping @Sendable (Rotation) -> Void = { _ in }
     ) {
         self.declarations = declarations

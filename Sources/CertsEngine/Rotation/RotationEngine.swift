@@ -20,7 +20,8 @@ package struct RotationEngine: Sendable {
     package func plan(at date: Date, only names: Set<Name>? = nil) async throws -> [PlanItem] {
         let states = Dictionary(uniqueKeysWithValues: try await context.inventory.states().map { ($0.name, $0) })
         return planner.plan(
-            context.declarations.certificates.filter { names?.contains($0.name) ?? true }.map { ($0, states[$0.name]) }, at: date)
+            context.declarations.certificates.filter { names?.contains($0.name) ?? true }.map { ($0, states[$0.name]) },
+            at: date)
     }
 
     // MARK: Rotate
@@ -84,7 +85,8 @@ package struct RotationEngine: Sendable {
     }
 
     private func nothingIssued(_ name: Name) -> CertsError {
-        CertsError(.certificateMissing, "nothing has been issued for '\(name)' yet", subject: name.rawValue,
+        CertsError(
+            .certificateMissing, "nothing has been issued for '\(name)' yet", subject: name.rawValue,
             hint: "issue one with `certs rotate \(name)`")
     }
 
@@ -97,7 +99,9 @@ package struct RotationEngine: Sendable {
             }
             var (purpose, reason) = (Rotation.Purpose.issue, PlanReason.requested)
             if item != nil {
-                guard let again = try await plan(at: context.now, only: [name]).first, again.due, again.blockedUntil == nil else {
+                guard let again = try await plan(at: context.now, only: [name]).first, again.due,
+                    again.blockedUntil == nil
+                else {
                     return item.map { .skipped($0) } ?? .failed(name, nothingIssued(name))
                 }
                 (purpose, reason) = (again.purpose, again.reason)
@@ -123,12 +127,17 @@ package struct RotationEngine: Sendable {
         let results = await forEach(open) { stale in
             await self.locked(stale.certificate) {
                 guard let rotation = try await self.openRotation(of: stale.certificate) else { return .rotated(stale) }
-                if rotation.step == .issue, rotation.resumeHandle != nil, let at = rotation.resumeAt, at > self.context.now {
+                if rotation.step == .issue, rotation.resumeHandle != nil, let at = rotation.resumeAt,
+                    at > self.context.now
+                {
                     return .waiting(rotation)
                 }
                 self.context.logger.notice(
                     "resuming a rotation that was interrupted",
-                    metadata: ["certificate": "\(rotation.certificate)", "rotation": "\(rotation.id)", "step": "\(rotation.step.rawValue)"])
+                    metadata: [
+                        "certificate": "\(rotation.certificate)", "rotation": "\(rotation.id)",
+                        "step": "\(rotation.step.rawValue)",
+                    ])
                 return try await self.run(rotation, resuming: true)
             }
         }
@@ -145,7 +154,8 @@ package struct RotationEngine: Sendable {
             defer { lock.release() }
             guard try await openRotation(of: orphan.certificate)?.revision != orphan.revision else { continue }
             context.logger.notice(
-                "removing revision \(orphan.revision), which was never issued", metadata: ["certificate": "\(orphan.certificate)"])
+                "removing revision \(orphan.revision), which was never issued",
+                metadata: ["certificate": "\(orphan.certificate)"])
             try await context.revisions.discard(orphan.revision, of: orphan.certificate)
         }
     }
@@ -187,7 +197,9 @@ package struct RotationEngine: Sendable {
 
     // MARK: Parts
 
-    private func newRotation(_ name: Name, _ purpose: Rotation.Purpose, _ reason: PlanReason, revision: Int?) async throws -> Rotation {
+    private func newRotation(_ name: Name, _ purpose: Rotation.Purpose, _ reason: PlanReason, revision: Int?)
+        async throws -> Rotation
+    {
         let declaration = try context.declaration(of: name)
         let number: Int
         if let revision {

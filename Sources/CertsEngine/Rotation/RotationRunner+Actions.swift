@@ -36,7 +36,11 @@ extension RotationRunner {
 
     private func makeKey(_ rotation: Rotation) async throws {
         let policy = try context.declaration(of: rotation.certificate).key
-        if let existing = try await read(.key, rotation), (try? PrivateKey(pem: existing))?.algorithm == policy.algorithm { return }
+        if let existing = try await read(.key, rotation),
+            (try? PrivateKey(pem: existing))?.algorithm == policy.algorithm
+        {
+            return
+        }
         if policy.reuse, let kept = try await currentKey(of: rotation.certificate), kept.algorithm == policy.algorithm {
             return try await write(kept.pem(), to: .key, rotation)
         }
@@ -63,14 +67,16 @@ extension RotationRunner {
         if try await read(.certificate, rotation) != nil { return .done }
         let declaration = try context.declaration(of: rotation.certificate)
         guard let requestPEM = try await read(.request, rotation) else {
-            throw CertsError(.fileMissing, "the certificate request of revision \(rotation.revision) is gone", retry: .later)
+            throw CertsError(
+                .fileMissing, "the certificate request of revision \(rotation.revision) is gone", retry: .later)
         }
         let request = try CertificateRequest(pem: requestPEM.withBytes { Data($0) })
         let key = try await privateKey(rotation)
         let journal = context.journal
         let outcome = try await context.issuer(declaration.issuer).issue(
             IssuanceRequest(
-                declaration: declaration, revision: rotation.revision, csr: request.der, key: try key.pem(), resuming: handle,
+                declaration: declaration, revision: rotation.revision, csr: request.der, key: try key.pem(),
+                resuming: handle,
                 now: context.now,
                 save: { handle in
                     var held = rotation
@@ -82,7 +88,9 @@ extension RotationRunner {
         case .issued(let chain):
             let certificates = try chain.map { try Certificate(der: $0) }
             guard let leaf = certificates.first else {
-                throw CertsError(.issuerRefused, "the issuer answered without a certificate", subject: declaration.issuer.rawValue, retry: .later)
+                throw CertsError(
+                    .issuerRefused, "the issuer answered without a certificate", subject: declaration.issuer.rawValue,
+                    retry: .later)
             }
             let intermediates = certificates.dropFirst().map(\.pem).joined()
             try await write(Secret(copying: intermediates.utf8), to: .chain, rotation)
@@ -108,13 +116,16 @@ extension RotationRunner {
                 keyAlgorithm: known?.requested.keyAlgorithm ?? declaration.key.algorithm, now: now)
         }
         for finding in findings where !finding.isBlocking {
-            context.logger.notice("\(TerminalText.sanitized(finding.message))", metadata: ["certificate": "\(rotation.certificate)", "finding": "\(finding.id)"])
+            context.logger.notice(
+                "\(TerminalText.sanitized(finding.message))",
+                metadata: ["certificate": "\(rotation.certificate)", "finding": "\(finding.id)"])
         }
         let blocking = findings.filter(\.isBlocking)
         if let first = blocking.first {
             throw CertsError(
                 .certificateRejected,
-                "the certificate is not fit to be deployed: " + blocking.map { "\($0.message) [\($0.id)]" }.joined(separator: "; "),
+                "the certificate is not fit to be deployed: "
+                    + blocking.map { "\($0.message) [\($0.id)]" }.joined(separator: "; "),
                 hint: first.remedy)
         }
         guard known == nil, let leaf = chain.first else { return }
@@ -127,14 +138,17 @@ extension RotationRunner {
     private func stage(_ rotation: Rotation) async throws {
         let chain = try await storedChain(rotation.certificate, rotation.revision)
         guard let leaf = chain.first, let key = try await read(.key, rotation) else {
-            throw CertsError(.fileMissing, "the key of revision \(rotation.revision) is gone", hint: "rotate to a new certificate: `certs rotate \(rotation.certificate)`")
+            throw CertsError(
+                .fileMissing, "the key of revision \(rotation.revision) is gone",
+                hint: "rotate to a new certificate: `certs rotate \(rotation.certificate)`")
         }
         let bundle = try context.makeBundle(leaf, Array(chain.dropFirst()), key)
         try await write(bundle, to: .bundle, rotation)
         guard rotation.purpose == .issue else { return }
         // From here on there is an issued certificate that is not served: a crash must not hide it.
         let manifest = try await readManifest(rotation)
-        var state = try await context.inventory.state(of: rotation.certificate) ?? CertificateState(name: rotation.certificate)
+        var state =
+            try await context.inventory.state(of: rotation.certificate) ?? CertificateState(name: rotation.certificate)
         state.issuedRevision = rotation.revision
         state.record = manifest.record
         state.requested = manifest.requested
@@ -148,13 +162,17 @@ extension RotationRunner {
     private func prepare(_ rotation: Rotation, _ target: Name) async throws -> Rotation.Completion {
         let bundle = try await stagedBundle(rotation.certificate, rotation.revision)
         var fallback: StagedBundle?
-        if let current = try await context.revisions.currentRevision(of: rotation.certificate), current != rotation.revision {
+        if let current = try await context.revisions.currentRevision(of: rotation.certificate),
+            current != rotation.revision
+        {
             fallback = try? await stagedBundle(rotation.certificate, current)
         }
         let prepared = try await context.target(target).prepare(bundle, fallback: fallback, now: context.now)
         if let previous = prepared.previous { try await write(previous, to: .previous(target: target), rotation) }
         for finding in prepared.findings {
-            context.logger.notice("\(TerminalText.sanitized(finding.message)); \(finding.remedy)", metadata: ["target": "\(target)", "finding": "\(finding.id)"])
+            context.logger.notice(
+                "\(TerminalText.sanitized(finding.message)); \(finding.remedy)",
+                metadata: ["target": "\(target)", "finding": "\(finding.id)"])
         }
         return .prepared(prepared.receipt)
     }
@@ -165,7 +183,8 @@ extension RotationRunner {
             previous = try await read(.previous(target: target), rotation)
             guard previous != nil else {
                 throw CertsError(
-                    .fileMissing, "the previous bundle of '\(target)' is gone from the state directory", subject: target.rawValue,
+                    .fileMissing, "the previous bundle of '\(target)' is gone from the state directory",
+                    subject: target.rawValue,
                     hint: "put a working bundle at \(receipt.bundlePath) and reload HAProxy")
             }
         }

@@ -55,7 +55,7 @@ struct RotationRunner {
     private func record(_ rotation: Rotation) async throws {
         do {
             try await context.journal.record(rotation)
-        } catch where rotation.step.isWayBack {
+        } catch  where rotation.step.isWayBack {
             log(.wrapping(error), rotation)
         }
     }
@@ -72,7 +72,8 @@ struct RotationRunner {
     /// The issuer has not answered: the rotation stays open in the journal, and the inventory says that it waits.
     private func wait(_ rotation: Rotation) async throws {
         try await context.journal.record(rotation)
-        var state = try await context.inventory.state(of: rotation.certificate) ?? CertificateState(name: rotation.certificate)
+        var state =
+            try await context.inventory.state(of: rotation.certificate) ?? CertificateState(name: rotation.certificate)
         state.isWaiting = true
         state.nextAttemptAt = rotation.resumeAt
         try await context.inventory.save(state)
@@ -82,7 +83,8 @@ struct RotationRunner {
     // MARK: The end
 
     private func finish(_ rotation: Rotation) async throws {
-        var state = try await context.inventory.state(of: rotation.certificate) ?? CertificateState(name: rotation.certificate)
+        var state =
+            try await context.inventory.state(of: rotation.certificate) ?? CertificateState(name: rotation.certificate)
         let manifest = try? await readManifest(rotation)
         if rotation.outcome != .committed, let old = state.revision {
             // A commit that failed half-way may have switched already.
@@ -100,7 +102,8 @@ struct RotationRunner {
             let what = rotation.outcome == .committed ? "the new certificate is served" : "the rotation has ended"
             throw CertsError(
                 .fileUnwritable, "\(what), but that could not be recorded", subject: rotation.certificate.rawValue,
-                hint: "make room for the state directory; the next `certs rotate` completes the record", cause: error, retry: .later)
+                hint: "make room for the state directory; the next `certs rotate` completes the record", cause: error,
+                retry: .later)
         }
     }
 
@@ -108,7 +111,8 @@ struct RotationRunner {
         let now = context.now
         state.isWaiting = false
         let declared = context.declarations.certificates.first { $0.name == rotation.certificate }
-        for deployment in rotation.deployments where deployment.receipt != nil || observations[deployment.target] != nil {
+        for deployment in rotation.deployments where deployment.receipt != nil || observations[deployment.target] != nil
+        {
             let seen = observations[deployment.target] ?? []
             state.targets.removeAll { $0.target == deployment.target }
             state.targets.append(TargetObservation(target: deployment.target, state: deployment.state, endpoints: seen))

@@ -29,7 +29,9 @@ package struct HandOffIssuer: Issuer {
         let certificate = request.declaration.name
         let csr = try CertificateRequest(der: request.csr)
         let handle = ResumeHandle(csr.spkiSHA256)
-        if request.resuming == handle, let answer = try await answer(for: certificate), answer.first?.record.spkiSHA256 == csr.spkiSHA256 {
+        if request.resuming == handle, let answer = try await answer(for: certificate),
+            answer.first?.record.spkiSHA256 == csr.spkiSHA256
+        {
             return .issued(chain: answer.map(\.der))
         }
         try await files.write(Secret(copying: csr.pem.utf8), to: File.request, of: certificate, in: .handoff)
@@ -46,25 +48,33 @@ package struct HandOffIssuer: Issuer {
     ///
     /// - Throws: `key.mismatch` when the certificate is not for the CSR that waits, `certificate.rejected` with every
     ///   finding that would stop the rotation; what waits goes on waiting then.
-    package func accept(_ certificates: [Certificate], for declaration: CertificateDeclaration, now: Date) async throws {
+    package func accept(_ certificates: [Certificate], for declaration: CertificateDeclaration, now: Date) async throws
+    {
         guard let pending = try await pendingRequest(of: declaration.name) else {
             throw CertsError(
-                .issuerPending, "'\(declaration.name)' does not wait for a certificate", subject: declaration.name.rawValue,
-                hint: "begin with `certs rotate \(declaration.name)`, then hand out the request of `certs csr \(declaration.name)`")
+                .issuerPending, "'\(declaration.name)' does not wait for a certificate",
+                subject: declaration.name.rawValue,
+                hint:
+                    "begin with `certs rotate \(declaration.name)`, then hand out the request of `certs csr \(declaration.name)`"
+            )
         }
         guard let leaf = certificates.first(where: { $0.record.spkiSHA256 == pending.spkiSHA256 }) else {
             throw CertsError(
-                .keyMismatch, "no certificate in the file is for the key of the request that waits", subject: declaration.name.rawValue,
+                .keyMismatch, "no certificate in the file is for the key of the request that waits",
+                subject: declaration.name.rawValue,
                 hint: "import the answer to the request that `certs csr \(declaration.name)` prints")
         }
         let chain = Self.ordered(leaf, among: certificates)
         let findings = BundleChecks.findings(
-            chain: chain, keySPKI: pending.publicKeyDER, names: declaration.names, anchors: try anchors.map { try Certificate(der: $0) },
+            chain: chain, keySPKI: pending.publicKeyDER, names: declaration.names,
+            anchors: try anchors.map { try Certificate(der: $0) },
             keyAlgorithm: declaration.key.algorithm, now: now)
         let blocking = findings.filter(\.isBlocking)
         if let first = blocking.first {
             throw CertsError(
-                .certificateRejected, "the certificate is not accepted: " + blocking.map { "\($0.message) [\($0.id)]" }.joined(separator: "; "),
+                .certificateRejected,
+                "the certificate is not accepted: "
+                    + blocking.map { "\($0.message) [\($0.id)]" }.joined(separator: "; "),
                 subject: declaration.name.rawValue, hint: first.remedy)
         }
         let pem = chain.map(\.pem).joined()
@@ -86,7 +96,9 @@ package struct HandOffIssuer: Issuer {
     static func ordered(_ leaf: Certificate, among certificates: [Certificate]) -> [Certificate] {
         var chain = [leaf]
         while let last = chain.last, !last.record.selfSigned,
-            let next = certificates.first(where: { $0.record.subject == last.record.issuer && !$0.record.selfSigned && !chain.contains($0) })
+            let next = certificates.first(where: {
+                $0.record.subject == last.record.issuer && !$0.record.selfSigned && !chain.contains($0)
+            })
         {
             chain.append(next)
         }

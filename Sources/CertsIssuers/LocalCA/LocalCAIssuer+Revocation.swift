@@ -48,12 +48,16 @@ extension LocalCAIssuer {
         }
         guard certificate.issuer == authority.issuing.record.subject else {
             throw CertsError(
-                .issuerRefused, "the certificate \(certificate.serial) was not issued by '\(name)'", subject: name.rawValue,
+                .issuerRefused, "the certificate \(certificate.serial) was not issued by '\(name)'",
+                subject: name.rawValue,
                 hint: "revoke it at its own issuer: \(certificate.issuer)")
         }
         let lock = try await files.lock(name, in: .authorities, deadline: Self.lockDeadline)
         defer { lock.release() }
-        var revocations = try await read(File.revoked).map { try StoredJSON.decode(Revocations.self, from: $0.withBytes { Data($0) }) } ?? Revocations()
+        var revocations =
+            try await read(File.revoked).map {
+                try StoredJSON.decode(Revocations.self, from: $0.withBytes { Data($0) })
+            } ?? Revocations()
         if !revocations.entries.contains(where: { $0.serial == certificate.serial }) {
             revocations.entries.append(.init(serial: certificate.serial, at: now, reason: reason))
         }
@@ -63,7 +67,8 @@ extension LocalCAIssuer {
         let list = revocations
         let crl = try await BlockingPool.shared.run {
             try authority.revocationList(
-                revoked: list.entries.map { (serial: $0.serial, at: $0.at, reason: $0.reason.rawValue) }, number: list.number,
+                revoked: list.entries.map { (serial: $0.serial, at: $0.at, reason: $0.reason.rawValue) },
+                number: list.number,
                 now: now, nextUpdate: now.addingTimeInterval(Self.listValidity))
         }
         try await write(Secret(copying: PEM.block("X509 CRL", crl).utf8), to: File.crl)

@@ -77,7 +77,8 @@ package struct LocalCAIssuer: RevokingIssuer {
         guard let root = try await read(File.root) else { return nil }
         guard let rootKey = try await read(File.rootKey), let issuing = try await read(File.issuingKey) else {
             throw CertsError(
-                .stateCorrupt, "the local CA '\(name)' is incomplete: a file beside root.pem is missing", subject: name.rawValue,
+                .stateCorrupt, "the local CA '\(name)' is incomplete: a file beside root.pem is missing",
+                subject: name.rawValue,
                 hint: "restore authorities/\(name) from a backup")
         }
         return try LocalAuthority(

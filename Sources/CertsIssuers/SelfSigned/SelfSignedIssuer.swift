@@ -18,7 +18,8 @@ package struct SelfSignedIssuer: Issuer {
         return try await BlockingPool.shared.run {
             let certificate = try SelfSigned.issue(
                 request: CertificateRequest(der: request.csr), key: PrivateKey(pem: request.key),
-                subject: request.declaration.subject, names: request.declaration.names, validity: validity, now: request.now)
+                subject: request.declaration.subject, names: request.declaration.names, validity: validity,
+                now: request.now)
             return .issued(chain: [certificate.der])
         }
     }

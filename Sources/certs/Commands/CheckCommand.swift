@@ -5,7 +5,8 @@ import Foundation
 
 struct CheckCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "check", abstract: "Validate the configuration; with --live also the state, sockets and endpoints.",
+        commandName: "check",
+        abstract: "Validate the configuration; with --live also the state, sockets and endpoints.",
         discussion: "With --exit-code: 10 when a certificate is due, 11 when one has expired or is not served.")
 
     @OptionGroup var global: GlobalOptions
@@ -57,7 +58,8 @@ struct CheckCommand: AsyncParsableCommand {
         ).printUnlessEmptyTable(output.output)
         Terminal.note(
             "\(global.configurationPath): \(declarations.certificates.count) certificates, \(declarations.issuers.count) issuers, "
-                + "\(declarations.targets.count) targets" + (findings.isEmpty ? ": ok" : ", \(findings.count) findings"))
+                + "\(declarations.targets.count) targets" + (findings.isEmpty ? ": ok" : ", \(findings.count) findings")
+        )
         if exitCode, let status { try tell(status) }
         if findings.contains(where: { $0.severity == .error }) { throw ExitStatus.failed }
     }
@@ -94,15 +96,19 @@ struct CheckCommand: AsyncParsableCommand {
                             "\(name) \(seen.endpoint.address)",
                             Finding(
                                 id: "endpoint-unreachable", severity: .error,
-                                message: seen.problem ?? "nothing is served", remedy: "start HAProxy, or correct the endpoint")))
+                                message: seen.problem ?? "nothing is served",
+                                remedy: "start HAProxy, or correct the endpoint")))
                 }
-                if case .runtime(let socket) = target.declaration.reload, !FileManager.default.fileExists(atPath: socket) {
+                if case .runtime(let socket) = target.declaration.reload,
+                    !FileManager.default.fileExists(atPath: socket)
+                {
                     findings.append(
                         .init(
                             name.rawValue,
                             Finding(
                                 id: "socket-missing", severity: .error, message: "there is no socket at \(socket)",
-                                remedy: "add `stats socket \(socket) mode 660 level admin` to HAProxy's global section")))
+                                remedy: "add `stats socket \(socket) mode 660 level admin` to HAProxy's global section")
+                        ))
                 }
             }
         }

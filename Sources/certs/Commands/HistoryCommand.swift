@@ -44,7 +44,8 @@ struct HistoryCommand: AsyncParsableCommand {
     func run() async throws {
         let assembly = try await Assembly.make(global)
         let certificate = try name.map { try assembly.declaration($0).name }
-        let rotations = try await assembly.engine.context.journal.history(of: certificate, limit: max(1, min(limit, 10_000)))
+        let rotations = try await assembly.engine.context.journal.history(
+            of: certificate, limit: max(1, min(limit, 10_000)))
         let items = rotations.map(Self.item)
         try Listing(
             document: Document(rotations: items), items: items,
@@ -53,7 +54,8 @@ struct HistoryCommand: AsyncParsableCommand {
                 Column("purpose") { $0.purpose }, Column("started") { Time.text($0.startedAt) },
                 Column("outcome") { $0.outcome }, Column("stage") { $0.failure?.step ?? $0.steps.last?.step ?? "-" },
                 Column("reason") { item in
-                    item.failure.map { "\($0.message) [\($0.code)]" } ?? PlanReason(rawValue: item.reason)?.explanation ?? item.reason
+                    item.failure.map { "\($0.message) [\($0.code)]" } ?? PlanReason(rawValue: item.reason)?.explanation
+                        ?? item.reason
                 },
             ]
         ).print(output.output)

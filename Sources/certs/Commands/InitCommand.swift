@@ -32,10 +32,13 @@ struct InitCommand: AsyncParsableCommand {
     private func write(_ text: String, to path: String) throws {
         let directory = (path as NSString).deletingLastPathComponent
         do {
-            if !directory.isEmpty { try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true) }
+            if !directory.isEmpty {
+                try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
+            }
             try Data(text.utf8).write(to: URL(fileURLWithPath: path), options: .withoutOverwriting)
         } catch {
-            throw CertsError(.fileUnwritable, "\(path) cannot be written", hint: "choose another place with --config", cause: error)
+            throw CertsError(
+                .fileUnwritable, "\(path) cannot be written", hint: "choose another place with --config", cause: error)
         }
     }
 }

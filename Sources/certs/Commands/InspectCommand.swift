@@ -31,13 +31,16 @@ struct InspectCommand: AsyncParsableCommand {
             try PrivateKey(pem: Secret(copying: try InputFile.read(path)), passphrase: passphrase)
         }
         let findings = BundleChecks.findings(
-            chain: certificates, keySPKI: privateKey?.publicKeyDER, names: [], anchors: [], keyAlgorithm: nil, now: Date())
+            chain: certificates, keySPKI: privateKey?.publicKeyDER, names: [], anchors: [], keyAlgorithm: nil,
+            now: Date())
         let entries = certificates.map { CertificateEntry($0.record, at: Date()) }
         let document = Document(certificates: entries, findings: findings)
         if output.output == .table {
             Terminal.print(entries.map(\.explanation).joined(separator: "\n\n"))
             for finding in findings {
-                Terminal.print("\n\(finding.severity.rawValue): \(TerminalText.sanitized(finding.message)) [\(finding.id)]\n  → \(finding.remedy)")
+                Terminal.print(
+                    "\n\(finding.severity.rawValue): \(TerminalText.sanitized(finding.message)) [\(finding.id)]\n  → \(finding.remedy)"
+                )
             }
         } else {
             try Listing(document: document, items: entries, columns: CertificateEntry.columns).print(output.output)
@@ -47,13 +50,14 @@ struct InspectCommand: AsyncParsableCommand {
     private func load(_ passphrase: Secret?) async throws -> [Certificate] {
         if source != "-", !FileManager.default.fileExists(atPath: source), let endpoint = Endpoint(address: source) {
             let probe = TLSProbe(
-                host: endpoint.host, port: endpoint.port, serverName: serverName ?? endpoint.host, deadline: .seconds(10))
+                host: endpoint.host, port: endpoint.port, serverName: serverName ?? endpoint.host,
+                deadline: .seconds(10))
             return try await BlockingPool.network.run { try probe.run().chain }
         }
         let bytes = try InputFile.read(source)
         do {
             return try CertificateReader.certificates(in: bytes)
-        } catch where bytes.first == 0x30 {
+        } catch  where bytes.first == 0x30 {
             // DER that is no certificate may be PKCS#12; if it is neither, the first answer is the better one.
             guard let contents = try? PKCS12.read(bytes, passphrase: passphrase), !contents.certificates.isEmpty else {
                 if passphrase != nil { return try PKCS12.read(bytes, passphrase: passphrase).certificates }

@@ -34,14 +34,17 @@ struct ProbeCommand: AsyncParsableCommand {
         let wanted = names.isEmpty ? assembly.declarations.certificates : try names.map { try assembly.declaration($0) }
         var items: [Item] = []
         for declaration in wanted {
-            let expected = try await assembly.engine.context.inventory.state(of: declaration.name)?.intendedRecord?.fingerprint
+            let expected = try await assembly.engine.context.inventory.state(of: declaration.name)?.intendedRecord?
+                .fingerprint
             for name in declaration.targets {
                 for seen in await assembly.engine.context.targets[name]?.observe(names: declaration.names) ?? [] {
                     items.append(
                         Item(
-                            certificate: declaration.name.rawValue, target: name.rawValue, address: seen.endpoint.address,
+                            certificate: declaration.name.rawValue, target: name.rawValue,
+                            address: seen.endpoint.address,
                             serverName: seen.endpoint.serverName, servedSha256: seen.served?.hex,
-                            servedNotAfter: seen.servedNotAfter, matches: seen.served.flatMap { served in expected.map { $0 == served } },
+                            servedNotAfter: seen.servedNotAfter,
+                            matches: seen.served.flatMap { served in expected.map { $0 == served } },
                             problem: seen.problem, observedAt: seen.observedAt))
                 }
             }
@@ -49,7 +52,8 @@ struct ProbeCommand: AsyncParsableCommand {
         try Listing(
             document: Document(endpoints: items), items: items,
             columns: [
-                Column("certificate") { $0.certificate }, Column("target") { $0.target }, Column("address") { $0.address },
+                Column("certificate") { $0.certificate }, Column("target") { $0.target },
+                Column("address") { $0.address },
                 Column("server name") { $0.serverName ?? "-" },
                 Column("matches") { $0.matches.map { $0 ? "yes" : "NO" } ?? "-" },
                 Column("not after") { Time.text($0.servedNotAfter) },

@@ -27,7 +27,8 @@ struct RevokeCommand: AsyncParsableCommand {
         let declaration = try assembly.declaration(name)
         guard let issuer = context.issuers[declaration.issuer] as? any RevokingIssuer else {
             throw CertsError(
-                .usage, "the issuer '\(declaration.issuer)' cannot revoke", subject: name, hint: "revoke at the CA itself")
+                .usage, "the issuer '\(declaration.issuer)' cannot revoke", subject: name,
+                hint: "revoke at the CA itself")
         }
         let current = try await context.revisions.currentRevision(of: declaration.name)
         let known = try await context.revisions.revisions(of: declaration.name)

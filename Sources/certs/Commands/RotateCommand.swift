@@ -22,10 +22,12 @@ struct RotateCommand: AsyncParsableCommand {
         guard !(all && !names.isEmpty) else { throw ValidationError("give names or --all, not both") }
         let reporter = RotationReporter()
         let assembly = try await Assembly.make(global, progress: { reporter.report($0) })
-        let wanted = all ? assembly.declarations.certificates.map(\.name) : try names.map { try assembly.declaration($0).name }
+        let wanted =
+            all ? assembly.declarations.certificates.map(\.name) : try names.map { try assembly.declaration($0).name }
         if dryRun { return try await printPlan(assembly.engine, wanted) }
         try await assembly.engine.recover()
-        let results = wanted.isEmpty && !all ? try await assembly.engine.rotateDue() : await assembly.engine.rotate(wanted)
+        let results =
+            wanted.isEmpty && !all ? try await assembly.engine.rotateDue() : await assembly.engine.rotate(wanted)
         try RotationResults(results).print(output.output)
         let status = ExitStatus(results)
         if status != .done { throw status }

@@ -33,7 +33,9 @@ struct MetricsCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(commandName: "metrics", abstract: "The exposition, once.")
 
     @OptionGroup var global: GlobalOptions
-    @Option(help: "Write it to this file, atomically, for the textfile collector of the node_exporter.", completion: .file())
+    @Option(
+        help: "Write it to this file, atomically, for the textfile collector of the node_exporter.", completion: .file()
+    )
     var textfile: String?
 
     func run() async throws {
@@ -49,6 +51,7 @@ struct MetricsCommand: AsyncParsableCommand {
         }
         let path = URL(fileURLWithPath: textfile).standardizedFileURL.path
         try await assembly.state.liveFiles.install(
-            Secret(copying: text), at: path, attributes: FileAttributes(mode: 0o644, owner: geteuid(), group: getegid()))
+            Secret(copying: text), at: path, attributes: FileAttributes(mode: 0o644, owner: geteuid(), group: getegid())
+        )
     }
 }

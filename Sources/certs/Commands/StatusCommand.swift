@@ -33,7 +33,8 @@ struct StatusCommand: AsyncParsableCommand {
         let rebuilt = try await Database.rebuild(in: state, now: Date())
         for file in rebuilt.quarantined { Terminal.note("left out: \(file.path): \(file.reason)") }
         if let old = rebuilt.movedAside { Terminal.note("the old database was moved to \(old)") }
-        Terminal.note("made again from \(state.path): \(rebuilt.certificates) certificates, \(rebuilt.revisions) revisions")
+        Terminal.note(
+            "made again from \(state.path): \(rebuilt.certificates) certificates, \(rebuilt.revisions) revisions")
     }
 
     static let columns: [Column<StatusReport.Entry>] = [

@@ -41,9 +41,13 @@ struct VerifyCommand: AsyncParsableCommand {
         if output.output == .table {
             Terminal.print(verdict.valid ? "valid" : "not valid")
             for finding in verdict.findings {
-                Terminal.print("  \(finding.severity.rawValue): \(TerminalText.sanitized(finding.message)) [\(finding.id)]\n    → \(finding.remedy)")
+                Terminal.print(
+                    "  \(finding.severity.rawValue): \(TerminalText.sanitized(finding.message)) [\(finding.id)]\n    → \(finding.remedy)"
+                )
             }
-            for (depth, entry) in chain.enumerated() { Terminal.print("  \(depth): \(TerminalText.sanitized(entry.subject))") }
+            for (depth, entry) in chain.enumerated() {
+                Terminal.print("  \(depth): \(TerminalText.sanitized(entry.subject))")
+            }
         } else {
             try Listing(
                 document: Document(valid: verdict.valid, findings: verdict.findings, chain: chain), items: chain,
@@ -64,7 +68,8 @@ struct VerifyCommand: AsyncParsableCommand {
                 throw CertsError(.certificateMissing, "\(leaf) holds no certificate")
             }
             let verifier = ChainVerifier(
-                roots: anchors, untrusted: intermediates, host: hostname, purpose: purpose == .server ? .server : .client,
+                roots: anchors, untrusted: intermediates, host: hostname,
+                purpose: purpose == .server ? .server : .client,
                 time: try at.map { text in try Time.parse(text) } ?? Date(), crls: lists, maxDepth: maxDepth)
             return verifier.verify(certificate)
         } catch {

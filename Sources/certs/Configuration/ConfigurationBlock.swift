@@ -27,7 +27,8 @@ struct ConfigurationBlock {
         var values: [String: (Mark?, Node)] = [:]
         for (keyNode, value) in mapping {
             guard case .scalar(let scalar) = keyNode else {
-                problems.add(keyNode.mark, "a key of \(what) must be a word", "its keys are \(known.joined(separator: ", "))")
+                problems.add(
+                    keyNode.mark, "a key of \(what) must be a word", "its keys are \(known.joined(separator: ", "))")
                 continue
             }
             guard known.contains(scalar.string) else {
@@ -82,7 +83,8 @@ struct ConfigurationBlock {
         guard let node = node(key) else { return [] }
         guard case .sequence(let sequence) = node else {
             problems.add(
-                node.mark, "'\(key)' of \(what) must be a list, not \(ConfigurationBlock.typeName(node))", "write it as \(example)")
+                node.mark, "'\(key)' of \(what) must be a list, not \(ConfigurationBlock.typeName(node))",
+                "write it as \(example)")
             return []
         }
         return Array(sequence)
@@ -95,13 +97,16 @@ struct ConfigurationBlock {
             if ["false", "False", "FALSE"].contains(scalar.string) { return false }
         }
         problems.add(
-            node.mark, "'\(key)' of \(what) must be true or false, not \(ConfigurationBlock.typeName(node))", "write true or false")
+            node.mark, "'\(key)' of \(what) must be true or false, not \(ConfigurationBlock.typeName(node))",
+            "write true or false")
         return nil
     }
 
     func integer(_ key: String, _ range: ClosedRange<Int>) -> Int? {
         guard let node = node(key) else { return nil }
-        if case .scalar(let scalar) = node, scalar.style == .plain, let value = Int(scalar.string), range.contains(value) {
+        if case .scalar(let scalar) = node, scalar.style == .plain, let value = Int(scalar.string),
+            range.contains(value)
+        {
             return value
         }
         problems.add(
@@ -120,8 +125,10 @@ struct ConfigurationBlock {
             return nil
         }
         guard range.contains(seconds) else {
-            let bounds = "\(ConfigurationValue.words(range.lowerBound)) to \(ConfigurationValue.words(range.upperBound))"
-            problems.add(text.mark, "'\(key)' of \(what) is \(text.value), out of its bounds", "write something from \(bounds)")
+            let bounds =
+                "\(ConfigurationValue.words(range.lowerBound)) to \(ConfigurationValue.words(range.upperBound))"
+            problems.add(
+                text.mark, "'\(key)' of \(what) is \(text.value), out of its bounds", "write something from \(bounds)")
             return nil
         }
         return seconds
@@ -134,11 +141,14 @@ struct ConfigurationBlock {
     private func text(_ node: Node, _ key: String) -> Located<String>? {
         // The text as it is written, not as YAML resolves it: `country: NO` is Norway and `name: 1` is a name.
         guard case .scalar(let scalar) = node, !ConfigurationText.isNull(node) else {
-            problems.add(node.mark, "'\(key)' of \(what) must be a text, not \(ConfigurationBlock.typeName(node))", "write one value")
+            problems.add(
+                node.mark, "'\(key)' of \(what) must be a text, not \(ConfigurationBlock.typeName(node))",
+                "write one value")
             return nil
         }
         let trimmed = scalar.string.trimmingCharacters(in: .whitespaces)
-        guard !trimmed.isEmpty, trimmed == scalar.string, scalar.string.unicodeScalars.allSatisfy({ $0.value >= 0x20 && $0.value != 0x7f })
+        guard !trimmed.isEmpty, trimmed == scalar.string,
+            scalar.string.unicodeScalars.allSatisfy({ $0.value >= 0x20 && $0.value != 0x7f })
         else {
             problems.add(
                 node.mark, "'\(key)' of \(what) is empty, or has blanks at its ends or control characters in it",
@@ -152,7 +162,8 @@ struct ConfigurationBlock {
         switch node {
         case .mapping: "a block"
         case .sequence: "a list"
-        case .scalar(let scalar): ConfigurationText.isNull(node) ? "nothing" : "'\(TerminalText.sanitized(scalar.string, limit: 80))'"
+        case .scalar(let scalar):
+            ConfigurationText.isNull(node) ? "nothing" : "'\(TerminalText.sanitized(scalar.string, limit: 80))'"
         case .alias: "a reference"
         }
     }

@@ -23,7 +23,8 @@ enum ConfigurationFile {
     /// Checks `bytes` as the content of the file at `path`, which need not exist.
     static func parse(_ bytes: [UInt8], path: String) throws(CertsError) -> Declarations {
         let problems = ConfigurationProblems(file: path)
-        guard let text = ConfigurationText.decode(bytes, problems), let root = ConfigurationText.compose(text, problems) else {
+        guard let text = ConfigurationText.decode(bytes, problems), let root = ConfigurationText.compose(text, problems)
+        else {
             throw problems.error()
         }
         let base = URL(fileURLWithPath: path).deletingLastPathComponent().path

@@ -28,7 +28,9 @@ final class ConfigurationProblems {
         let ordered = found.enumerated().sorted {
             ($0.element.line, $0.element.column, $0.offset) < ($1.element.line, $1.element.column, $1.offset)
         }
-        var details = ordered.prefix(Self.limit).map { "\(file):\($0.element.line):\($0.element.column): \($0.element.text)" }
+        var details = ordered.prefix(Self.limit).map {
+            "\(file):\($0.element.line):\($0.element.column): \($0.element.text)"
+        }
         if ordered.count > Self.limit { details.append("\(file): and \(ordered.count - Self.limit) more") }
         let count = found.count == 1 ? "a problem" : "\(found.count) problems"
         return CertsError(

@@ -27,7 +27,9 @@ extension ConfigurationReader {
         let key = keyPolicy(block)
         let issuer = issuer(block)
         var renewal = RenewalPolicy()
-        if let before = block.block("renew", keys: ["before"])?.duration("before", 60...3650 * 86400) { renewal.before = before }
+        if let before = block.block("renew", keys: ["before"])?.duration("before", 60...3650 * 86400) {
+            renewal.before = before
+        }
         let targets = targetReferences(block)
         guard let name, let issuer, !names.isEmpty else { return }
         certificates.append(
@@ -49,7 +51,8 @@ extension ConfigurationReader {
         let country = block.text("country")
         if let country, country.value.utf8.count != 2 || !country.value.allSatisfy({ ("A"..."Z").contains($0) }) {
             problems.add(
-                country.mark, "'\(country.value)' is not a country code", "write the two capital letters of ISO 3166, like US or DE")
+                country.mark, "'\(country.value)' is not a country code",
+                "write the two capital letters of ISO 3166, like US or DE")
         }
         return Subject(
             commonName: attribute("commonName", 64), organization: attribute("organization", 64),
@@ -76,7 +79,8 @@ extension ConfigurationReader {
         collect("ipAddresses") { (text) throws(CertsError) in
             guard let address = IPAddress(text) else {
                 throw CertsError(
-                    .nameInvalid, "'\(text)' is not an IP address", hint: "write it like 192.0.2.1 or 2001:db8::1, without port or prefix")
+                    .nameInvalid, "'\(text)' is not an IP address",
+                    hint: "write it like 192.0.2.1 or 2001:db8::1, without port or prefix")
             }
             return .ip(address)
         }
@@ -84,7 +88,9 @@ extension ConfigurationReader {
         collect("uris") { (text) throws(CertsError) in .uri(try ConfigurationValue.uri(text)) }
         let lists = ["dnsNames", "ipAddresses", "emailAddresses", "uris"].compactMap { block.node($0) }
         if written == 0, lists.allSatisfy({ $0.sequence?.isEmpty ?? false }) {
-            problems.add(block.mark, "\(block.what) has no names", "add 'dnsNames: [www.example.com]' (or ipAddresses, emailAddresses, uris)")
+            problems.add(
+                block.mark, "\(block.what) has no names",
+                "add 'dnsNames: [www.example.com]' (or ipAddresses, emailAddresses, uris)")
         }
         return result
     }
@@ -120,7 +126,8 @@ extension ConfigurationReader {
 
     private func issuer(_ block: ConfigurationBlock) -> Name? {
         let known = issuerNames.keys.sorted()
-        guard let text = block.requiredText("issuer", "name one of the issuers: \(known.joined(separator: ", "))") else { return nil }
+        guard let text = block.requiredText("issuer", "name one of the issuers: \(known.joined(separator: ", "))")
+        else { return nil }
         return reference(text, "issuer", known)
     }
 

@@ -33,13 +33,17 @@ extension ConfigurationReader {
 
     private func kind(_ node: Node, _ what: String, _ mark: Mark?) -> IssuerDeclaration.Kind? {
         guard case .mapping(let mapping) = node else {
-            problems.add(node.mark ?? mark, "\(what) must be a block", "write it as '{ type: local-ca, commonName: Example Local CA }'")
+            problems.add(
+                node.mark ?? mark, "\(what) must be a block",
+                "write it as '{ type: local-ca, commonName: Example Local CA }'")
             return nil
         }
         // The type decides which keys there are, so it is looked at before the block.
         let typeNode = mapping.first { $0.key.scalar?.string == "type" }?.value
         guard let typeNode, case .scalar(let type) = typeNode, !ConfigurationText.isNull(typeNode) else {
-            problems.add(typeNode?.mark ?? mark, "\(what) has no 'type'", "write one of \(Self.issuerTypes.joined(separator: ", "))")
+            problems.add(
+                typeNode?.mark ?? mark, "\(what) has no 'type'",
+                "write one of \(Self.issuerTypes.joined(separator: ", "))")
             return nil
         }
         if type.string == "acme" {
@@ -49,7 +53,8 @@ extension ConfigurationReader {
             return nil
         }
         guard let keys = Self.issuerKeys[type.string] else {
-            problems.add(type.mark, "'\(type.string)' is not a type of issuer", remedy(for: type.string, Self.issuerTypes))
+            problems.add(
+                type.mark, "'\(type.string)' is not a type of issuer", remedy(for: type.string, Self.issuerTypes))
             return nil
         }
         guard let block = ConfigurationBlock(node, what, keys: keys, problems) else { return nil }
@@ -68,7 +73,8 @@ extension ConfigurationReader {
     }
 
     private func localAuthority(_ block: ConfigurationBlock, _ validity: TimeInterval) -> IssuerDeclaration.Kind? {
-        let commonName = block.requiredText("commonName", "write the name that people shall see in it, e.g. 'Example Local CA'")
+        let commonName = block.requiredText(
+            "commonName", "write the name that people shall see in it, e.g. 'Example Local CA'")
         if let commonName { checkLength(commonName, "commonName", 64) }
         let algorithm = algorithm(block, "key") ?? .ecdsaP256
         var permitted: [String] = []

@@ -57,11 +57,14 @@ extension ConfigurationReader {
             // All endpoints are wrong: the same mistake would be told twice.
             guard orphans < target.declaration.endpoints.count else { continue }
             for user in users where !target.declaration.endpoints.contains(where: { Self.sees($0, user.declaration) }) {
-                let place = user.declaration.targets.firstIndex(of: target.declaration.name).flatMap { user.targetMarks[$0] }
+                let place = user.declaration.targets.firstIndex(of: target.declaration.name).flatMap {
+                    user.targetMarks[$0]
+                }
                 problems.add(
                     place,
                     "no endpoint of target '\(target.declaration.name)' asks for a name of certificate '\(user.declaration.name)', so nothing could prove its rotation",
-                    "add an endpoint to the target with one of: \(user.declaration.names.map(\.value).joined(separator: ", "))")
+                    "add an endpoint to the target with one of: \(user.declaration.names.map(\.value).joined(separator: ", "))"
+                )
             }
         }
     }

@@ -45,7 +45,8 @@ extension ConfigurationReader {
         guard let text = block.requiredText("bundle", remedy), let path = path(text) else { return nil }
         let withoutName = path.replacingOccurrences(of: "{name}", with: "")
         guard !withoutName.contains(where: { $0 == "{" || $0 == "}" }) else {
-            problems.add(text.mark, "'\(text.value)' has a placeholder other than {name}", "only {name} stands for something")
+            problems.add(
+                text.mark, "'\(text.value)' has a placeholder other than {name}", "only {name} stands for something")
             return nil
         }
         if path.hasSuffix("/") { return path + "{name}.pem" }
@@ -72,7 +73,8 @@ extension ConfigurationReader {
             return nil
         }
         guard let keys = Self.methodKeys[method.string] else {
-            problems.add(method.mark, "'\(method.string)' is not a reload method", self.remedy(for: method.string, Self.methods))
+            problems.add(
+                method.mark, "'\(method.string)' is not a reload method", self.remedy(for: method.string, Self.methods))
             return nil
         }
         guard let reload = block.block("reload", keys: keys) else { return nil }
@@ -84,9 +86,11 @@ extension ConfigurationReader {
     }
 
     private func runtime(_ reload: ConfigurationBlock) -> ReloadMethod? {
-        guard let text = reload.requiredText("socket", "write the path of HAProxy's 'stats socket', at level admin") else { return nil }
+        guard let text = reload.requiredText("socket", "write the path of HAProxy's 'stats socket', at level admin")
+        else { return nil }
         if ConfigurationValue.endpoint(text.value) != nil {
-            problems.add(text.mark, "'\(text.value)' is a TCP address, not a Unix socket", "write the path of a 'stats socket'")
+            problems.add(
+                text.mark, "'\(text.value)' is a TCP address, not a Unix socket", "write the path of a 'stats socket'")
             return nil
         }
         guard let path = path(text) else { return nil }
@@ -102,9 +106,11 @@ extension ConfigurationReader {
         var signal: ReloadSignal? = .usr2
         if let text = reload.text("signal") {
             let bare = text.value.hasPrefix("SIG") ? String(text.value.dropFirst(3)) : text.value
-            signal = word(Located(value: bare, mark: text.mark), "a signal that makes HAProxy reload", ReloadSignal.self)
+            signal = word(
+                Located(value: bare, mark: text.mark), "a signal that makes HAProxy reload", ReloadSignal.self)
         }
-        guard let file = reload.requiredText("pidFile", "write the file that HAProxy's 'pidfile' names"), let path = path(file),
+        guard let file = reload.requiredText("pidFile", "write the file that HAProxy's 'pidfile' names"),
+            let path = path(file),
             let signal
         else { return nil }
         return .signal(pidFile: path, signal: signal)
@@ -114,8 +120,11 @@ extension ConfigurationReader {
         let texts = block.texts("arguments")
         let deadline = block.duration("deadline", 1...3600) ?? 30
         guard let program = texts.first else {
-            if block.list("arguments", "[program, argument]").isEmpty, block.node("arguments")?.sequence != nil || block.node("arguments") == nil {
-                block.missing("arguments", "write the program and its arguments as a list: [systemctl, reload, haproxy]")
+            if block.list("arguments", "[program, argument]").isEmpty,
+                block.node("arguments")?.sequence != nil || block.node("arguments") == nil
+            {
+                block.missing(
+                    "arguments", "write the program and its arguments as a list: [systemctl, reload, haproxy]")
             }
             return nil
         }
@@ -135,7 +144,8 @@ extension ConfigurationReader {
     }
 
     private func endpoints(_ block: ConfigurationBlock) -> [Located<Endpoint>] {
-        let remedy = "add 'endpoints: [ { address: 127.0.0.1:443, serverName: www.example.com } ]': nothing else proves a rotation"
+        let remedy =
+            "add 'endpoints: [ { address: 127.0.0.1:443, serverName: www.example.com } ]': nothing else proves a rotation"
         let nodes = block.list("endpoints", "[ { address: 127.0.0.1:443 } ]")
         if nodes.isEmpty, block.node("endpoints").map({ $0.sequence != nil }) ?? true {
             problems.add(block.mark("endpoints"), "\(block.what) has no endpoints", remedy)
@@ -153,7 +163,8 @@ extension ConfigurationReader {
     }
 
     private func endpoint(_ node: Node, _ what: String) -> Located<Endpoint>? {
-        guard let block = ConfigurationBlock(node, "an endpoint of \(what)", keys: ["address", "serverName"], problems),
+        guard
+            let block = ConfigurationBlock(node, "an endpoint of \(what)", keys: ["address", "serverName"], problems),
             let address = block.requiredText("address", "write e.g. 'address: 127.0.0.1:443'")
         else { return nil }
         guard var endpoint = ConfigurationValue.endpoint(address.value) else {
@@ -168,7 +179,9 @@ extension ConfigurationReader {
         do {
             let name = try DNSName.canonical(serverName.value)
             guard !name.contains("*") else {
-                problems.add(serverName.mark, "'\(serverName.value)' has a wildcard; a client asks for one name", "write one name that it covers")
+                problems.add(
+                    serverName.mark, "'\(serverName.value)' has a wildcard; a client asks for one name",
+                    "write one name that it covers")
                 return nil
             }
             endpoint.serverName = name
@@ -176,7 +189,8 @@ extension ConfigurationReader {
         } catch {
             let isAddress = IPAddress(serverName.value) != nil
             problems.add(
-                serverName.mark, isAddress ? "'\(serverName.value)' is an address; no server name is sent for one" : error.message,
+                serverName.mark,
+                isAddress ? "'\(serverName.value)' is an address; no server name is sent for one" : error.message,
                 isAddress ? "leave serverName out" : error.hint ?? "correct it")
             return nil
         }

@@ -49,7 +49,8 @@ struct ConfigurationReader {
         checkReferences()
         let state = top.text("state")
         return Declarations(
-            stateDirectory: path(state ?? Located(value: "./state", mark: top.mark)) ?? base, issuers: issuers.map(\.value),
+            stateDirectory: path(state ?? Located(value: "./state", mark: top.mark)) ?? base,
+            issuers: issuers.map(\.value),
             certificates: certificates.map(\.declaration), targets: targets.map(\.declaration), server: server(top),
             schedule: schedule(top))
     }
@@ -66,17 +67,22 @@ struct ConfigurationReader {
     }
 
     private func server(_ top: ConfigurationBlock) -> ServerDeclaration {
-        guard let block = top.block("server", keys: ["listen"]), let listen = block.text("listen") else { return .init() }
+        guard let block = top.block("server", keys: ["listen"]), let listen = block.text("listen") else {
+            return .init()
+        }
         if let server = ConfigurationValue.listener(listen.value) { return server }
         problems.add(
             listen.mark, "'\(listen.value)' is not an address to listen on",
-            "write ADDRESS:PORT: 127.0.0.1:9219 for this host only, 0.0.0.0:9219 for all interfaces, [::1]:9219 for IPv6")
+            "write ADDRESS:PORT: 127.0.0.1:9219 for this host only, 0.0.0.0:9219 for all interfaces, [::1]:9219 for IPv6"
+        )
         return .init()
     }
 
     private func schedule(_ top: ConfigurationBlock) -> ScheduleDeclaration {
         var schedule = ScheduleDeclaration()
-        guard let block = top.block("schedule", keys: ["tick", "jitter", "timer", "concurrency"]) else { return schedule }
+        guard let block = top.block("schedule", keys: ["tick", "jitter", "timer", "concurrency"]) else {
+            return schedule
+        }
         if let tick = block.duration("tick", 1...30 * 86400) { schedule.tick = tick }
         if let jitter = block.duration("jitter", 0...86400) { schedule.jitter = jitter }
         if let timer = block.duration("timer", 60...30 * 86400) { schedule.timerInterval = timer }
@@ -105,7 +111,8 @@ struct ConfigurationReader {
         guard let text else { return nil }
         if let first = self[keyPath: names][text.value] {
             let place = first.map { " (first in line \($0.line))" } ?? ""
-            problems.add(text.mark, "a second \(what) named '\(text.value)'\(place)", "give each \(what) a name of its own")
+            problems.add(
+                text.mark, "a second \(what) named '\(text.value)'\(place)", "give each \(what) a name of its own")
             return nil
         }
         self[keyPath: names].updateValue(text.mark, forKey: text.value)
@@ -118,7 +125,8 @@ struct ConfigurationReader {
     }
 
     /// A value of a closed set of words.
-    func word<Choice: RawRepresentable & CaseIterable>(_ text: Located<String>, _ what: String, _: Choice.Type) -> Choice?
+    func word<Choice: RawRepresentable & CaseIterable>(_ text: Located<String>, _ what: String, _: Choice.Type)
+        -> Choice?
     where Choice.RawValue == String {
         if let choice = Choice(rawValue: text.value) { return choice }
         let known = Choice.allCases.map(\.rawValue)

@@ -32,7 +32,8 @@ enum ConfigurationText {
         guard referencesAreBounded(text, problems) else { return nil }
         do {
             if let root = try Yams.compose(yaml: text), !isNull(root) { return root }
-            problems.add(line: 1, column: 1, "the file is empty", "start it with 'version: 1'; 'certs init' writes an example")
+            problems.add(
+                line: 1, column: 1, "the file is empty", "start it with 'version: 1'; 'certs init' writes an example")
         } catch let error as YamlError {
             add(error, text, problems)
         } catch {
@@ -57,7 +58,8 @@ enum ConfigurationText {
                 if isWord, marker > 0 { count += 1 }
                 if count > maximumReferences {
                     problems.add(
-                        line: index + 1, column: column, "more than \(maximumReferences) YAML anchors and references (&name, *name)",
+                        line: index + 1, column: column,
+                        "more than \(maximumReferences) YAML anchors and references (&name, *name)",
                         "write the values out")
                     return false
                 }
@@ -86,7 +88,8 @@ enum ConfigurationText {
         case .scanner(let context, let problem, let mark, _), .parser(let context, let problem, let mark, _),
             .composer(let context, let problem, let mark, _):
             if problem.hasPrefix("Maximum nesting level") {
-                return problems.add(mark, "nested too deeply", "no value of this format is nested more than four levels deep")
+                return problems.add(
+                    mark, "nested too deeply", "no value of this format is nested more than four levels deep")
             }
             if let advice = advice(at: mark, in: text) {
                 return problems.add(line: mark.line, column: advice.column, advice.what, advice.remedy)
@@ -95,9 +98,11 @@ enum ConfigurationText {
             problems.add(mark, "not YAML: \(problem)\(why)", "check indentation, quotes and brackets")
         case .reader(let problem, let offset, _, _):
             let before = text.prefix(offset ?? 0)
-            let column = (before.lastIndex(where: \.isNewline).map { before[before.index(after: $0)...] } ?? before).count + 1
+            let column =
+                (before.lastIndex(where: \.isNewline).map { before[before.index(after: $0)...] } ?? before).count + 1
             problems.add(
-                line: before.count(where: \.isNewline) + 1, column: column, "not YAML: \(problem)", "remove the character here")
+                line: before.count(where: \.isNewline) + 1, column: column, "not YAML: \(problem)",
+                "remove the character here")
         case .duplicatedKeysInMapping(let keys, let context):
             let names = keys.sorted().map { "'\($0)'" }.joined(separator: ", ")
             problems.add(
@@ -118,7 +123,10 @@ enum ConfigurationText {
         // The parser stops at the reference or behind its first character.
         for index in [mark.column - 1, mark.column - 2] where line.indices.contains(index) {
             if line[index] == "*" {
-                return (index + 1, "a value that begins with * means something else in YAML", "put it in quotes: '*.example.com'")
+                return (
+                    index + 1, "a value that begins with * means something else in YAML",
+                    "put it in quotes: '*.example.com'"
+                )
             }
             if index == mark.column - 1, "@`%".unicodeScalars.contains(line[index]) {
                 return (index + 1, "a value cannot begin with \(line[index])", "put it in quotes")
@@ -131,7 +139,8 @@ enum ConfigurationText {
 extension UInt8 {
     fileprivate var isWordByte: Bool {
         switch self {
-        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "0")...UInt8(ascii: "9"),
+        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+            UInt8(ascii: "0")...UInt8(ascii: "9"),
             UInt8(ascii: "_"), UInt8(ascii: "-"):
             true
         default: false

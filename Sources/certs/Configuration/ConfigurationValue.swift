@@ -23,7 +23,9 @@ enum ConfigurationValue {
 
     /// `HOST:PORT` of a listener; the port may be 0, for any free one.
     static func listener(_ text: String) -> ServerDeclaration? {
-        guard let colon = text.lastIndex(of: ":"), let port = port(text[text.index(after: colon)...]) else { return nil }
+        guard let colon = text.lastIndex(of: ":"), let port = port(text[text.index(after: colon)...]) else {
+            return nil
+        }
         var host = text[..<colon]
         if host.hasPrefix("["), host.hasSuffix("]") {
             host = host.dropFirst().dropLast()
@@ -57,10 +59,13 @@ enum ConfigurationValue {
     /// An `rfc822Name` (RFC 5280 §4.2.1.6): an ASCII local part and a DNS name in its canonical form.
     static func email(_ text: String) throws(CertsError) -> String {
         func refuse(_ why: String) -> CertsError {
-            CertsError(.nameInvalid, "'\(text)' is not an e-mail address: \(why)", hint: "write it like ops@example.com")
+            CertsError(
+                .nameInvalid, "'\(text)' is not an e-mail address: \(why)", hint: "write it like ops@example.com")
         }
         let parts = text.split(separator: "@", omittingEmptySubsequences: false)
-        guard parts.count == 2, let local = parts.first, let domain = parts.last else { throw refuse("it needs exactly one '@'") }
+        guard parts.count == 2, let local = parts.first, let domain = parts.last else {
+            throw refuse("it needs exactly one '@'")
+        }
         let allowed = Set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.!#$%&'*+-/=?^_`{|}~".utf8)
         guard !local.isEmpty, local.utf8.count <= 64, local.utf8.allSatisfy(allowed.contains), !local.hasPrefix("."),
             !local.hasSuffix("."), !local.contains("..")
@@ -77,10 +82,12 @@ enum ConfigurationValue {
     /// has an authority.
     static func uri(_ text: String) throws(CertsError) -> String {
         func refuse(_ why: String) -> CertsError {
-            CertsError(.nameInvalid, "'\(text)' is not a URI: \(why)", hint: "write it like spiffe://example.com/service")
+            CertsError(
+                .nameInvalid, "'\(text)' is not a URI: \(why)", hint: "write it like spiffe://example.com/service")
         }
         guard text.utf8.count <= 2048 else { throw refuse("it is longer than 2048 characters") }
-        guard text.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7f }), !text.contains(where: { "<>\"\\^`{|}".contains($0) }) else {
+        guard text.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7f }), !text.contains(where: { "<>\"\\^`{|}".contains($0) })
+        else {
             throw refuse("it has blanks or characters that a URI must percent-encode")
         }
         guard let components = URLComponents(string: text), let scheme = components.scheme, !scheme.isEmpty else {
@@ -98,14 +105,16 @@ enum ConfigurationValue {
             if let address = IPAddress(text) { return "\(address)/\(address.bytes.count * 8)" }
             guard !text.contains("*") else {
                 throw CertsError(
-                    .nameInvalid, "'\(text)' has a wildcard; a subtree has none", hint: "write example.com for all names below it")
+                    .nameInvalid, "'\(text)' has a wildcard; a subtree has none",
+                    hint: "write example.com for all names below it")
             }
             return try DNSName.canonical(text.hasPrefix(".") ? String(text.dropFirst()) : text)
         }
         guard let address = IPAddress(String(text[..<slash])), let length = UInt8(text[text.index(after: slash)...]),
             Int(length) <= address.bytes.count * 8
         else {
-            throw CertsError(.nameInvalid, "'\(text)' is not a block of addresses", hint: "write it like 10.0.0.0/8 or fd00::/8")
+            throw CertsError(
+                .nameInvalid, "'\(text)' is not a block of addresses", hint: "write it like 10.0.0.0/8 or fd00::/8")
         }
         let mask = (0..<address.bytes.count).map { index in
             UInt8(truncatingIfNeeded: 0xff00 >> min(8, max(0, Int(length) - index * 8)))

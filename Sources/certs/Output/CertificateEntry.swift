@@ -75,9 +75,13 @@ struct CertificateEntry: Encodable {
     var explanation: String {
         let names = dnsNames + ipAddresses + emailAddresses + uris
         let facts: [(String, String)] = [
-            ("subject", subject.isEmpty ? "(empty)" : subject), ("issuer", issuer + (selfSigned ? "  (self-signed)" : "")),
+            ("subject", subject.isEmpty ? "(empty)" : subject),
+            ("issuer", issuer + (selfSigned ? "  (self-signed)" : "")),
             ("serial", serial), ("names", names.isEmpty ? "none" : names.joined(separator: ", ")),
-            ("valid", "\(Time.text(notBefore)) to \(Time.text(notAfter)), \(String(format: "%.1f", daysLeft)) days left"),
+            (
+                "valid",
+                "\(Time.text(notBefore)) to \(Time.text(notAfter)), \(String(format: "%.1f", daysLeft)) days left"
+            ),
             ("key", "\(keyAlgorithm), \(keyBits) bits; signed with \(signatureAlgorithm)"),
             ("usage", (keyUsage + extendedKeyUsage).joined(separator: ", ")),
             ("CA", isCA ? "yes" + (pathLength.map { ", path length \($0)" } ?? "") : "no"),
@@ -86,7 +90,9 @@ struct CertificateEntry: Encodable {
             ("CRL", crlURLs.joined(separator: ", ")), ("SHA-256", sha256), ("SHA-1", sha1), ("SPKI pin", spkiSha256),
         ]
         return facts.filter { !$0.1.isEmpty }
-            .map { $0.0.padding(toLength: 12, withPad: " ", startingAt: 0) + TerminalText.sanitized($0.1, limit: 65_536) }
+            .map {
+                $0.0.padding(toLength: 12, withPad: " ", startingAt: 0) + TerminalText.sanitized($0.1, limit: 65_536)
+            }
             .joined(separator: "\n")
     }
 }

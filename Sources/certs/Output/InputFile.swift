@@ -20,7 +20,8 @@ enum InputFile {
             throw CertsError(.fileUnreadable, "\(path) is not a regular file", hint: "name a file")
         }
         guard let handle = FileHandle(forReadingAtPath: path) else {
-            throw CertsError(.fileUnreadable, "\(path): \(String(cString: strerror(errno)))", hint: "check its permissions")
+            throw CertsError(
+                .fileUnreadable, "\(path): \(String(cString: strerror(errno)))", hint: "check its permissions")
         }
         defer { try? handle.close() }
         return try read(handle, path, allowsEmpty)
@@ -37,7 +38,9 @@ enum InputFile {
             throw CertsError(.fileUnreadable, "\(name) cannot be read", hint: "check its permissions", cause: error)
         }
         guard contents.count <= largest else {
-            throw CertsError(.fileTooLarge, "\(name) is larger than \(largest >> 20) MiB", hint: "name a file that holds certificates only")
+            throw CertsError(
+                .fileTooLarge, "\(name) is larger than \(largest >> 20) MiB",
+                hint: "name a file that holds certificates only")
         }
         guard allowsEmpty || !contents.isEmpty else {
             throw CertsError(.certificateMalformed, "\(name) is empty", hint: "name a file that holds a certificate")

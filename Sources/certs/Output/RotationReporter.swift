@@ -72,17 +72,23 @@ struct RotationResults {
             case .rotated(let rotation):
                 Item(
                     certificate: rotation.certificate.rawValue, outcome: rotation.outcome?.rawValue ?? "open",
-                    revision: rotation.revision, code: rotation.failure?.code.rawValue, message: rotation.failure?.message,
+                    revision: rotation.revision, code: rotation.failure?.code.rawValue,
+                    message: rotation.failure?.message,
                     hint: rotation.failure?.hint)
             case .waiting(let rotation):
                 Item(
-                    certificate: rotation.certificate.rawValue, outcome: "waiting", revision: rotation.revision, code: nil,
+                    certificate: rotation.certificate.rawValue, outcome: "waiting", revision: rotation.revision,
+                    code: nil,
                     message: "the issuer has not answered yet",
-                    hint: "`certs csr \(rotation.certificate)` prints the request; bring the answer with `certs import`")
+                    hint: "`certs csr \(rotation.certificate)` prints the request; bring the answer with `certs import`"
+                )
             case .skipped(let item):
                 Item(
-                    certificate: item.certificate.rawValue, outcome: item.due ? "blocked" : "not-due", revision: nil, code: nil,
-                    message: item.due ? "resting after failures until \(Time.text(item.blockedUntil))" : "due at \(Time.text(item.dueAt))",
+                    certificate: item.certificate.rawValue, outcome: item.due ? "blocked" : "not-due", revision: nil,
+                    code: nil,
+                    message: item.due
+                        ? "resting after failures until \(Time.text(item.blockedUntil))"
+                        : "due at \(Time.text(item.dueAt))",
                     hint: item.due ? "try now with `certs rotate \(item.certificate)`" : nil)
             case .failed(let name, let error):
                 Item(

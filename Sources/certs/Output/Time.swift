@@ -6,14 +6,17 @@ enum Time {
     static func text(_ date: Date) -> String {
         let seconds = date.timeIntervalSince1970
         // Year 9999 is the last that RFC 3339 can write; RFC 5280 uses it for "no well-defined expiry".
-        guard seconds > -62_135_596_800, seconds < 253_402_300_800 else { return seconds < 0 ? "0001-01-01T00:00:00Z" : "9999-12-31T23:59:59Z" }
+        guard seconds > -62_135_596_800, seconds < 253_402_300_800 else {
+            return seconds < 0 ? "0001-01-01T00:00:00Z" : "9999-12-31T23:59:59Z"
+        }
         var time = time_t(seconds.rounded(.down))
         var parts = tm()
         gmtime_r(&time, &parts)
         func two(_ number: Int32) -> String { number < 10 ? "0\(number)" : "\(number)" }
         let year = String(Int(parts.tm_year) + 1900)
         let padded = String(repeating: "0", count: max(0, 4 - year.count)) + year
-        return "\(padded)-\(two(parts.tm_mon + 1))-\(two(parts.tm_mday))T\(two(parts.tm_hour)):\(two(parts.tm_min)):\(two(parts.tm_sec))Z"
+        return
+            "\(padded)-\(two(parts.tm_mon + 1))-\(two(parts.tm_mday))T\(two(parts.tm_hour)):\(two(parts.tm_min)):\(two(parts.tm_sec))Z"
     }
 
     static func text(_ date: Date?) -> String { date.map { text($0) } ?? "-" }
