@@ -23,7 +23,9 @@ package enum DNSName {
             }
             if let why = problem(ofLabel: label) { throw refuse(why) }
         }
-        if IPAddress(ascii) != nil { throw refuse("it is an IP address; list it under ipAddresses") }
+        // With colons it was refused above, so it could only be dotted decimal.
+        let endsWithDigit = ascii.utf8.last.map { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) } ?? false
+        if endsWithDigit, IPAddress(ascii) != nil { throw refuse("it is an IP address; list it under ipAddresses") }
         return ascii
     }
 
