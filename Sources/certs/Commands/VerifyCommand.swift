@@ -26,6 +26,9 @@ struct VerifyCommand: AsyncParsableCommand {
     @Option(help: "How many intermediates there may be at most.")
     var maxDepth: Int?
 
+    /// How many certificates a file of roots or intermediates may hold: the store of a system has hundreds.
+    private static let poolLimit = 10_000
+
     enum Purpose: String, ExpressibleByArgument, CaseIterable { case server, client }
 
     struct Document: Encodable {
@@ -61,7 +64,7 @@ struct VerifyCommand: AsyncParsableCommand {
     private func judge() -> ChainVerdict {
         do {
             let leafBytes = try InputFile.read(leaf)
-            let anchors = try CertificateReader.certificates(in: InputFile.read(roots))
+            let anchors = try CertificateReader.certificates(in: InputFile.read(roots), limit: Self.poolLimit)
             let intermediates = try untrusted.map { try Self.lenient($0) } ?? []
             let lists = try crls.map { [try InputFile.read($0)] } ?? []
             guard let certificate = try CertificateReader.certificates(in: leafBytes).first else {
@@ -82,6 +85,6 @@ struct VerifyCommand: AsyncParsableCommand {
     private static func lenient(_ path: String) throws -> [Certificate] {
         let bytes = try InputFile.read(path, allowsEmpty: true)
         let isBlank = bytes.allSatisfy { $0 == 0x20 || (0x09...0x0d).contains($0) }
-        return isBlank ? [] : try CertificateReader.certificates(in: bytes)
+        return isBlank ? [] : try CertificateReader.certificates(in: bytes, limit: poolLimit)
     }
 }

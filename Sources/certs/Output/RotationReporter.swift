@@ -73,8 +73,7 @@ struct RotationResults {
                 Item(
                     certificate: rotation.certificate.rawValue, outcome: rotation.outcome?.rawValue ?? "open",
                     revision: rotation.revision, code: rotation.failure?.code.rawValue,
-                    message: rotation.failure?.message,
-                    hint: rotation.failure?.hint)
+                    message: rotation.failure?.message ?? Self.success(rotation), hint: rotation.failure?.hint)
             case .waiting(let rotation):
                 Item(
                     certificate: rotation.certificate.rawValue, outcome: "waiting", revision: rotation.revision,
@@ -96,6 +95,11 @@ struct RotationResults {
                     code: error.code.rawValue, message: TerminalText.sanitized(error.message), hint: error.hint)
             }
         }
+    }
+
+    private static func success(_ rotation: Rotation) -> String {
+        let targets = rotation.deployments.map(\.target.rawValue).joined(separator: ", ")
+        return targets.isEmpty ? "issued; it has no targets" : "seen served by \(targets)"
     }
 
     func print(_ format: OutputFormat) throws {
