@@ -19,14 +19,16 @@ package struct RotationEngine: Sendable {
     /// What is or becomes due, for all declared certificates or for some.
     package func plan(at date: Date, only names: Set<Name>? = nil) async throws -> [PlanItem] {
         let declared = context.declarations.certificates
-        let positions = Dictionary(declared.indices.map { (declared[$0].name, $0) }, uniquingKeysWith: { first, _ in first })
+        let positions = Dictionary(
+            declared.indices.map { (declared[$0].name, $0) }, uniquingKeysWith: { first, _ in first })
         let planner = planner
         var items = try await context.inventory.compactMapStates { state -> PlanItem? in
             guard names?.contains(state.name) ?? true, let position = positions[state.name] else { return nil }
             return planner.item(for: declared[position], state: state, at: date)
         }
         let known = Set(items.map(\.certificate))
-        for declaration in declared where (names?.contains(declaration.name) ?? true) && !known.contains(declaration.name) {
+        for declaration in declared
+        where (names?.contains(declaration.name) ?? true) && !known.contains(declaration.name) {
             items.append(planner.item(for: declaration, state: nil, at: date))
         }
         return Planner.inOrder(items)
