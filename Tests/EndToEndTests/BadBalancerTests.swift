@@ -11,11 +11,14 @@ import Testing
         let scene = try await RotationScene.make(.init(reload: "{ method: runtime, socket: DIR/other.sock }"))
         let before = try await scene.served()
         let missing = try await scene.certs("rotate", "messenger", exits: 1)
-        #expect((missing.text + missing.errors).contains("there is no socket at \(scene.directory.path("other.sock"))"), "\(missing.all)")
+        #expect(
+            (missing.text + missing.errors).contains("there is no socket at \(scene.directory.path("other.sock"))"),
+            "\(missing.all)")
         #expect((missing.text + missing.errors).contains("stats socket"), "\(missing.all)")
         // A socket whose process has ended leaves its file.
         try await tool(
-            "python3", "-c", "import socket; socket.socket(socket.AF_UNIX).bind('\(scene.directory.path("other.sock"))')")
+            "python3", "-c",
+            "import socket; socket.socket(socket.AF_UNIX).bind('\(scene.directory.path("other.sock"))')")
         let refused = try await scene.certs("rotate", "messenger", exits: 1)
         #expect((refused.text + refused.errors).contains("nobody listens at the socket"), "\(refused.all)")
         #expect(try await scene.served() == before)
@@ -50,10 +53,14 @@ import Testing
         Refusal(command: "show ssl cert", reply: ""),
         Refusal(command: "abort", reply: "Permission denied\n\n"),
         Refusal(command: "set", reply: "Permission denied\n\n"),
-        Refusal(command: "set", reply: "unable to load certificate from file 'x'.\nCan't load the payload\nCan't update x!\n\n"),
+        Refusal(
+            command: "set",
+            reply: "unable to load certificate from file 'x'.\nCan't load the payload\nCan't update x!\n\n"),
         Refusal(command: "set", reply: "Transaction updated for certificate /somebody/else.pem!\n\n"),
         Refusal(command: "set", reply: "", isDone: true),
-        Refusal(command: "commit", reply: "inconsistencies between private key and certificate loaded 'x'.\nCan't commit x!\n\n"),
+        Refusal(
+            command: "commit",
+            reply: "inconsistencies between private key and certificate loaded 'x'.\nCan't commit x!\n\n"),
         Refusal(command: "commit", reply: "Committing x.\nFailed!\n\n"),
         Refusal(command: "commit", reply: ""),
         Refusal(command: "commit", reply: "", isDone: true),
@@ -108,7 +115,9 @@ import Testing
         let before = try await scene.served()
         let path = scene.directory.path("certs/default.pem")
         let other = try scene.pki.selfSigned(["default.example.net"])
-        try await blocking.run { _ = try scene.balancer.ask("set ssl cert \(path) <<", payload: try other.bundle(chain: [])) }
+        try await blocking.run {
+            _ = try scene.balancer.ask("set ssl cert \(path) <<", payload: try other.bundle(chain: []))
+        }
         let run = try await scene.certs("rotate", "messenger", exits: 5)
         #expect((run.text + run.errors).contains("abort ssl cert \(path)"), "\(run.all)")
         #expect(try await blocking.run { try scene.balancer.ask("show ssl cert") }.contains("*\(path)"))
@@ -122,7 +131,8 @@ import Testing
 
 /// Several processes at the same moment.
 @Suite struct TwoRotatorsTests {
-    private func together(_ count: Int, _ scene: RotationScene, _ arguments: [String]) async throws -> [Program.Outcome] {
+    private func together(_ count: Int, _ scene: RotationScene, _ arguments: [String]) async throws -> [Program.Outcome]
+    {
         try await withThrowingTaskGroup(of: Program.Outcome.self) { group in
             for _ in 0..<count { group.addTask { try await scene.program(arguments + ["-o", "json"]).run() } }
             return try await group.reduce(into: []) { $0.append($1) }
@@ -133,7 +143,9 @@ import Testing
         let scene = try await RotationScene.make()
         let outcomes = try await together(8, scene, ["rotate"])
         #expect(outcomes.allSatisfy { [0, 5].contains($0.status) }, "\(outcomes.map(\.all).joined(separator: "\n"))")
-        let results = try outcomes.flatMap { $0.output.isEmpty ? [] : try scene.decoded(ResultsDocument.self, $0).results }
+        let results = try outcomes.flatMap {
+            $0.output.isEmpty ? [] : try scene.decoded(ResultsDocument.self, $0).results
+        }
         #expect(results.count { $0.outcome == "committed" } == 1)
         #expect(results.allSatisfy { ["committed", "busy", "not-due"].contains($0.outcome) })
         #expect(try await scene.expectOneTruth().revision == 1)

@@ -14,9 +14,12 @@ import Testing
     }
 
     static let mistakes = [
-        Mistake(what: "misspelt key", from: "dnsNames:", to: "dnsName:", says: ["'dnsName'", "did you mean 'dnsNames'"]),
+        Mistake(
+            what: "misspelt key", from: "dnsNames:", to: "dnsName:", says: ["'dnsName'", "did you mean 'dnsNames'"]),
         Mistake(what: "unknown key", from: "version: 1", to: "version: 1\ncolour: red", says: ["'colour'"]),
-        Mistake(what: "dangling issuer", from: "issuer: local", to: "issuer: locla", says: ["no issuer 'locla'", "did you mean 'local'"]),
+        Mistake(
+            what: "dangling issuer", from: "issuer: local", to: "issuer: locla",
+            says: ["no issuer 'locla'", "did you mean 'local'"]),
         Mistake(
             what: "dangling target", from: "targets: [loadbalancer]", to: "targets: [loadbalancr]",
             says: ["no target 'loadbalancr'", "loadbalancer"]),
@@ -24,7 +27,8 @@ import Testing
         Mistake(what: "name that leads up", from: "name: messenger", to: "name: ..", says: ["'..'"]),
         Mistake(
             what: "duplicate name", from: "targets:\n  - name: loadbalancer",
-            to: "  - { name: messenger, dnsNames: [other.example.com], issuer: local }\ntargets:\n  - name: loadbalancer",
+            to:
+                "  - { name: messenger, dnsNames: [other.example.com], issuer: local }\ntargets:\n  - name: loadbalancer",
             says: ["a second certificate named 'messenger'"]),
         Mistake(what: "wrong type", from: "dnsNames: [", to: "dnsNames: {a: ", says: []),
         Mistake(what: "unknown algorithm", from: "ecdsa-p256", to: "ecdsa-p265", says: ["did you mean 'ecdsa-p256'"]),
@@ -49,10 +53,13 @@ import Testing
 
     @Test func `a missing, unreadable or huge file is named`() async throws {
         let scene = try await RotationScene.make(serves: false)
-        let missing = try await Program(arguments: [RotationScene.executable, "check", "--config", "/nowhere/certs.yml"]).run()
+        let missing = try await Program(arguments: [
+            RotationScene.executable, "check", "--config", "/nowhere/certs.yml",
+        ]).run()
         #expect(missing.status == 1)
         #expect(missing.errors.contains("/nowhere/certs.yml") && missing.errors.contains("certs init"))
-        let folder = try await Program(arguments: [RotationScene.executable, "check", "--config", scene.directory.path]).run()
+        let folder = try await Program(arguments: [RotationScene.executable, "check", "--config", scene.directory.path])
+            .run()
         #expect(folder.status == 1)
         #expect(folder.errors.contains("is a directory"))
         try scene.directory.write(Data(count: 50 << 20), to: "certs.yml")

@@ -25,10 +25,12 @@ import Testing
             try directory.write(Data((0..<2000).map { UInt8(truncatingIfNeeded: $0 &* 167) | 1 }), to: "garbage.pem")
             try directory.write(leaf.certificate.der.dropLast(40), to: "truncated.der")
             try directory.write(
-                Data("-----BEGIN CERTIFICATE-----\n".utf8) + leaf.certificate.der + Data("\n-----END CERTIFICATE-----\n".utf8),
+                Data("-----BEGIN CERTIFICATE-----\n".utf8) + leaf.certificate.der
+                    + Data("\n-----END CERTIFICATE-----\n".utf8),
                 to: "der-as.pem")
             try directory.write(Data(repeating: 65, count: 50 << 20), to: "huge.pem")
-            try FileManager.default.createDirectory(atPath: directory.path("folder.pem"), withIntermediateDirectories: false)
+            try FileManager.default.createDirectory(
+                atPath: directory.path("folder.pem"), withIntermediateDirectories: false)
             guard mkfifo(directory.path("fifo.pem"), 0o600) == 0 else { throw POSIXError(.EIO) }
         }
     }
@@ -75,7 +77,9 @@ import Testing
 
     @Test func `der that is called pem is read as what it is`() async throws {
         let files = try Self.files.get()
-        let der = try #require(try CertificateReader.certificates(in: Data(contentsOf: URL(filePath: files.good))).first).der
+        let der = try #require(
+            try CertificateReader.certificates(in: Data(contentsOf: URL(filePath: files.good))).first
+        ).der
         let path = try files.directory.write(der, to: "really-der.pem")
         let inspected = try await run("inspect", path)
         #expect(inspected.status == 0, "\(inspected.all)")
@@ -85,7 +89,9 @@ import Testing
     @Test func `keys that cannot be used are named, without a prompt`() async throws {
         let files = try Self.files.get()
         let encrypted = files.directory.path("encrypted-key.pem")
-        try await tool("openssl", "pkcs8", "-topk8", "-in", files.directory.path("key.pem"), "-passout", "pass:secret", "-out", encrypted)
+        try await tool(
+            "openssl", "pkcs8", "-topk8", "-in", files.directory.path("key.pem"), "-passout", "pass:secret", "-out",
+            encrypted)
         let refused = try await run("inspect", files.good, "--key", encrypted)
         #expect(refused.status == 1)
         #expect(refused.errors.contains(encrypted) && refused.errors.contains("passphrase"), "\(refused.all)")
@@ -139,14 +145,18 @@ import Testing
         #expect(try await scene.served() == before)
         #expect(try await scene.status().state == "waiting")
         #expect(try await scene.certs("csr", "messenger", exits: 0).text == request)
-        let good = try scene.pki.leaf([RotationScene.name], key: key).certificate.pem + scene.pki.intermediate.certificate.pem
-        try await scene.certs("import", "messenger", "--certificate", try scene.directory.write(good, to: "good.pem"), exits: 0)
+        let good =
+            try scene.pki.leaf([RotationScene.name], key: key).certificate.pem + scene.pki.intermediate.certificate.pem
+        try await scene.certs(
+            "import", "messenger", "--certificate", try scene.directory.write(good, to: "good.pem"), exits: 0)
         #expect(try await scene.served() == (try await scene.status().sha256))
     }
 
     private func write(_ answer: Answer, _ scene: RotationScene, _ key: PrivateKey) throws -> String {
         let (pki, day) = (scene.pki, 86400.0)
-        func leaf(_ key: PrivateKey?, _ names: [String] = [RotationScene.name], _ change: TestPKI.Change = { _ in }) throws -> Data {
+        func leaf(_ key: PrivateKey?, _ names: [String] = [RotationScene.name], _ change: TestPKI.Change = { _ in })
+            throws -> Data
+        {
             Data((try pki.leaf(names, key: key, change).certificate.pem + pki.intermediate.certificate.pem).utf8)
         }
         let bytes: Data =

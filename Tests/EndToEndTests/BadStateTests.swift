@@ -110,7 +110,9 @@ import Testing
             """
         let (ready, stop) = (scene.directory.path("ready"), scene.directory.path("stop"))
         async let holder = Program(
-            arguments: ["python3", try scene.directory.write(script, to: "lock.py"), scene.state + "/certs.sqlite", ready, stop]
+            arguments: [
+                "python3", try scene.directory.write(script, to: "lock.py"), scene.state + "/certs.sqlite", ready, stop,
+            ]
         ).run()
         #expect(try await eventually { FileManager.default.fileExists(atPath: ready) })
         let run = try await scene.certs("rotate", "messenger", exits: 1)

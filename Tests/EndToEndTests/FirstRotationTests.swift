@@ -11,8 +11,10 @@ import Testing
         // The first certificate of the written procedure, made by hand.
         try await tool(
             "openssl", "req", "-x509", "-nodes", "-days", "365", "-newkey", "rsa:2048", "-subj",
-            "/CN=\(RotationScene.name)/O=SilentRelay/C=US", "-keyout", scene.directory.path("k"), "-out", scene.directory.path("c"))
-        try await tool("/bin/sh", "-c", "cat \(scene.directory.path("c")) \(scene.directory.path("k")) > \(scene.bundle)")
+            "/CN=\(RotationScene.name)/O=SilentRelay/C=US", "-keyout", scene.directory.path("k"), "-out",
+            scene.directory.path("c"))
+        try await tool(
+            "/bin/sh", "-c", "cat \(scene.directory.path("c")) \(scene.directory.path("k")) > \(scene.bundle)")
         try await scene.balancer.start()
         let before = try await scene.servedByOpenSSL()
 
@@ -64,13 +66,16 @@ import Testing
         let authority = scene.state + "/authorities/local"
         let leaf = scene.state + "/live/messenger/current/cert.pem"
         let arguments = [
-            "openssl", "verify", "-x509_strict", "-purpose", "sslserver", "-CAfile", "\(authority)/root.pem", "-untrusted",
+            "openssl", "verify", "-x509_strict", "-purpose", "sslserver", "-CAfile", "\(authority)/root.pem",
+            "-untrusted",
             "\(authority)/issuing.pem", "-verify_hostname",
         ]
         let right = try await Program(arguments: arguments + [RotationScene.name, leaf]).run()
         #expect(right.status == 0, "\(right.all)")
         #expect(try await Program(arguments: arguments + ["other.example.com", leaf]).run().status != 0)
-        let ours = ["verify", "--roots", "\(authority)/root.pem", "--untrusted", "\(authority)/issuing.pem", "--hostname"]
+        let ours = [
+            "verify", "--roots", "\(authority)/root.pem", "--untrusted", "\(authority)/issuing.pem", "--hostname",
+        ]
         #expect(try await scene.program(ours + [RotationScene.name, leaf]).run().status == 0)
         #expect(try await scene.program(ours + ["other.example.com", leaf]).run().status == 1)
     }
@@ -86,7 +91,9 @@ import Testing
         #expect(try await scene.served() == one)
         #expect(try await scene.status().sha256 == one)
         #expect(try await scene.history().first?.purpose == "rollback")
-        #expect(try await scene.certs("rollback", "messenger", exits: 4).text.contains("no revision of 'messenger' before 1"))
+        #expect(
+            try await scene.certs("rollback", "messenger", exits: 4).text.contains(
+                "no revision of 'messenger' before 1"))
         #expect(try await scene.served() == one)
         try await scene.certs("rollback", "messenger", "--to", "2", exits: 0)
         #expect(try await scene.served() == two)
@@ -100,14 +107,16 @@ import Testing
         try scene.directory.write(try scene.first.bundle(chain: []), to: "certs/server.pem")
         try await scene.balancer.restart()
         #expect(try await scene.served() != ours)
-        #expect(try await scene.certs("probe", "messenger", "-o", "json", exits: 1).text.contains("\"matches\" : false"))
+        #expect(
+            try await scene.certs("probe", "messenger", "-o", "json", exits: 1).text.contains("\"matches\" : false"))
         try await scene.certs("deploy", "messenger", exits: 0)
         #expect(try await scene.served() == ours)
         #expect(try await scene.status().revision == 1)
     }
 
     @Test(arguments: [
-        "{ method: signal, pidFile: DIR/haproxy.pid, signal: USR2 }", "{ method: signal, pidFile: DIR/haproxy.pid, signal: HUP }",
+        "{ method: signal, pidFile: DIR/haproxy.pid, signal: USR2 }",
+        "{ method: signal, pidFile: DIR/haproxy.pid, signal: HUP }",
         "{ method: command, arguments: [/bin/sh, DIR/reload.sh] }",
     ])
     func `rotates by a reload`(_ reload: String) async throws {
@@ -142,7 +151,8 @@ import Testing
         let authority = scene.state + "/authorities/local"
         func verify(_ revision: Int) async throws -> Program.Outcome {
             try await Program(arguments: [
-                "openssl", "verify", "-crl_check", "-CAfile", "\(authority)/root.pem", "-untrusted", "\(authority)/issuing.pem",
+                "openssl", "verify", "-crl_check", "-CAfile", "\(authority)/root.pem", "-untrusted",
+                "\(authority)/issuing.pem",
                 "-CRLfile", "\(authority)/crl.pem", "\(scene.state)/live/messenger/\(revision)/cert.pem",
             ]).run()
         }
@@ -182,7 +192,9 @@ import Testing
         #expect(nothing.errors.contains("does not wait"))
     }
 
-    @Test func `an answer that is brought while HAProxy is down is deployed later, and not asked for again`() async throws {
+    @Test func `an answer that is brought while HAProxy is down is deployed later, and not asked for again`()
+        async throws
+    {
         let scene = try await RotationScene.make(
             .init(issuers: "corporate: { type: hand-off, anchors: DIR/ca.pem }", issuer: "corporate"), serves: false)
         let authority = try await OpenSSLAuthority(in: scene.directory)
@@ -204,8 +216,10 @@ struct OpenSSLAuthority {
     init(in directory: TemporaryDirectory) async throws {
         self.directory = directory
         try await tool(
-            "openssl", "req", "-x509", "-nodes", "-days", "3650", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-subj",
-            "/CN=Corporate Root", "-addext", "keyUsage=critical,keyCertSign,cRLSign", "-keyout", directory.path("ca.key"), "-out",
+            "openssl", "req", "-x509", "-nodes", "-days", "3650", "-newkey", "ec", "-pkeyopt",
+            "ec_paramgen_curve:P-256", "-subj",
+            "/CN=Corporate Root", "-addext", "keyUsage=critical,keyCertSign,cRLSign", "-keyout",
+            directory.path("ca.key"), "-out",
             directory.path("ca.pem"))
     }
 

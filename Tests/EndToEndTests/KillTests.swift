@@ -8,7 +8,9 @@ import Testing
 /// `kill -9` at every named point of a rotation, and in the middle of the conversation with HAProxy: the next start ends
 /// in exactly one consistent state, and at no moment anything else than the old or the new certificate is served.
 @Suite(.serialized) struct KillTests {
-    static let stepsForward: [Rotation.Step] = [.key, .request, .issue, .check, .stage, .prepare, .apply, .verify, .commit]
+    static let stepsForward: [Rotation.Step] = [
+        .key, .request, .issue, .check, .stage, .prepare, .apply, .verify, .commit,
+    ]
     static let stepsBack: [Rotation.Step] = [.restore, .verifyRestored]
 
     static func points(_ steps: [Rotation.Step]) -> [String] {
@@ -161,7 +163,8 @@ import Testing
     }
 
     /// Expects that nothing else was served, and that every handshake went well.
-    private func expectOnly(_ allowed: Set<String?>, _ watch: Watch, sourceLocation: SourceLocation = #_sourceLocation) {
+    private func expectOnly(_ allowed: Set<String?>, _ watch: Watch, sourceLocation: SourceLocation = #_sourceLocation)
+    {
         #expect(watch.count > 0, sourceLocation: sourceLocation)
         #expect(watch.failures.isEmpty, "\(watch.failures.prefix(3))", sourceLocation: sourceLocation)
         #expect(watch.seen.isSubset(of: Set(allowed.compactMap { $0 })), sourceLocation: sourceLocation)

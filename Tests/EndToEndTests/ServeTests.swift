@@ -22,10 +22,13 @@ import Testing
 
         /// `nil`: nobody listens yet.
         func get(_ path: String) async -> HTTPResponse? {
-            try? await HTTPClient().send(HTTPRequest(.get, "http://127.0.0.1:\(port)\(path)", limits: .init(deadline: .seconds(5))))
+            try? await HTTPClient().send(
+                HTTPRequest(.get, "http://127.0.0.1:\(port)\(path)", limits: .init(deadline: .seconds(5))))
         }
 
-        func text(_ path: String) async -> String { await get(path).map { String(decoding: $0.body, as: UTF8.self) } ?? "" }
+        func text(_ path: String) async -> String {
+            await get(path).map { String(decoding: $0.body, as: UTF8.self) } ?? ""
+        }
 
         var output: String { (try? String(contentsOfFile: log, encoding: .utf8)) ?? "" }
 
@@ -38,7 +41,9 @@ import Testing
         }
     }
 
-    private func scene(_ change: (inout RotationScene.Setting) -> Void = { _ in }) async throws -> (RotationScene, port: Int) {
+    private func scene(_ change: (inout RotationScene.Setting) -> Void = { _ in }) async throws -> (
+        RotationScene, port: Int
+    ) {
         let port = try Loopback.freePort()
         var setting = RotationScene.Setting(more: "server: { listen: \"127.0.0.1:\(port)\" }")
         change(&setting)
@@ -69,7 +74,9 @@ import Testing
 
         // The next run is on disk: a restart is ready, and does nothing that was done.
         let again = try Service(scene, port: port)
-        #expect(try await eventually { await again.get("/readyz")?.status == 200 }, "not ready after a restart: \(again.output)")
+        #expect(
+            try await eventually { await again.get("/readyz")?.status == 200 },
+            "not ready after a restart: \(again.output)")
         #expect(try await scene.status().revision == 1)
         #expect(try await scene.served() == served)
         #expect(try await scene.history().count == 1)
@@ -99,7 +106,10 @@ import Testing
         #expect(try await eventually { await service.get("/readyz")?.status == 200 })
         try await scene.certs("rotate", "messenger", exits: 0)
         let served = try await scene.served()
-        #expect(try await eventually(within: 40) { await service.text("/metrics").contains("fingerprint_sha256=\"\(served)\"") })
+        #expect(
+            try await eventually(within: 40) {
+                await service.text("/metrics").contains("fingerprint_sha256=\"\(served)\"")
+            })
         #expect(await service.text("/metrics").contains("certs_renewal_attempts_total{cert=\"messenger\"} 2"))
         _ = try await service.end()
     }
@@ -127,14 +137,22 @@ import Testing
         let balancer = scene.balancer
         try await blocking.run { balancer.stop() }
         let service = try Service(scene, port: port)
-        #expect(try await eventually { await service.text("/metrics").contains("certs_deploy_failures_total{cert=\"messenger\"} 1") }, "\(service.output)")
+        #expect(
+            try await eventually {
+                await service.text("/metrics").contains("certs_deploy_failures_total{cert=\"messenger\"} 1")
+            }, "\(service.output)")
         kill(service.pid, SIGKILL)
         #expect(try await blocking.run { Program.wait(for: service.pid, seconds: 5) } == 128 + SIGKILL)
         try await balancer.start()
         // By hand, past the rest after a failure: the certificate that was issued is deployed.
         try await scene.certs("deploy", "messenger", exits: 0)
         let again = try Service(scene, port: port)
-        #expect(try await eventually { await again.text("/metrics").contains("ssl_cert_served_match{instance=\"\(RotationScene.name):\(scene.balancer.port)\",cert=\"messenger\"} 1") })
+        #expect(
+            try await eventually {
+                await again.text("/metrics").contains(
+                    "ssl_cert_served_match{instance=\"\(RotationScene.name):\(scene.balancer.port)\",cert=\"messenger\"} 1"
+                )
+            })
         #expect(try await scene.expectOneTruth().revision == 1)
         _ = try await again.end()
     }

@@ -54,7 +54,9 @@ import Testing
         let old = try await scene.served()
         // A copy that stands before the bundle wins at every load.
         try FileManager.default.copyItem(atPath: scene.bundle, toPath: scene.directory.path("certs/a.pem"))
-        try scene.balancer.write(crt: [scene.directory.path("certs/default.pem"), scene.directory.path("certs/a.pem"), scene.bundle])
+        try scene.balancer.write(crt: [
+            scene.directory.path("certs/default.pem"), scene.directory.path("certs/a.pem"), scene.bundle,
+        ])
         try await scene.balancer.restart()
         try await scene.certs("rotate", "messenger", exits: 6)
         #expect(try await scene.served() == old)

@@ -63,7 +63,7 @@ package final class Database: Sendable {
             if try queue.read({ try migrator.hasCompletedMigrations($0) }) { return }
             do {
                 return try migrator.migrate(queue)
-            } catch where attempt < migrationAttempts {
+            } catch  where attempt < migrationAttempts {
                 usleep(20_000)
             }
         }

@@ -29,7 +29,9 @@ struct InspectCommand: AsyncParsableCommand {
         let certificates = try await load(passphrase)
         let privateKey = try key.map { path in
             let pem = Secret(copying: try InputFile.read(path))
-            return try InputFile.naming(path) { () throws(CertsError) in try PrivateKey(pem: pem, passphrase: passphrase) }
+            return try InputFile.naming(path) { () throws(CertsError) in
+                try PrivateKey(pem: pem, passphrase: passphrase)
+            }
         }
         let findings = BundleChecks.findings(
             chain: certificates, keySPKI: privateKey?.publicKeyDER, names: [], anchors: [], keyAlgorithm: nil,

@@ -58,14 +58,18 @@ final class Balancer: Sendable {
             let log = directory.path("haproxy.log")
             let child = try Program(
                 // It must not outlive the tests, however they end.
-                arguments: ["setpriv", "--pdeathsig", "KILL", Self.executable] + (isMaster ? ["-W"] : []) + ["-db", "-p", pidFile, "-f", configuration]
+                arguments: ["setpriv", "--pdeathsig", "KILL", Self.executable] + (isMaster ? ["-W"] : []) + [
+                    "-db", "-p", pidFile, "-f", configuration,
+                ]
             ).start(output: log, errors: log)
             process.withLock { $0 = child }
             if !isMaster { try directory.write("\(child)\n", to: "haproxy.pid") }
             for _ in 0..<3000 {
                 if Program.wait(for: child, seconds: 0) != nil {
                     process.withLock { $0 = 0 }
-                    throw Program.Failure(description: "HAProxy ended at once: \((try? String(contentsOfFile: log, encoding: .utf8)) ?? "")")
+                    throw Program.Failure(
+                        description:
+                            "HAProxy ended at once: \((try? String(contentsOfFile: log, encoding: .utf8)) ?? "")")
                 }
                 if Loopback.accepts(port), (try? ask("show info"))?.contains("Pid:") == true { return }
                 usleep(10_000)

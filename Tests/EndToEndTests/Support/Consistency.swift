@@ -50,7 +50,9 @@ extension RotationScene {
         }
         let live = state + "/live/messenger"
         for entry in try files.contentsOfDirectory(atPath: live) where entry != "current" {
-            if Int(entry) == nil || !files.fileExists(atPath: "\(live)/\(entry)/revision.json") { found.append("live/messenger/\(entry)") }
+            if Int(entry) == nil || !files.fileExists(atPath: "\(live)/\(entry)/revision.json") {
+                found.append("live/messenger/\(entry)")
+            }
         }
         return found
     }

@@ -90,14 +90,18 @@ final class RotationScene: Sendable {
 
     /// The program beside the bundle of the tests.
     static var executable: String {
-        let tests = Bundle.allBundles.map(\.bundlePath).first { $0.hasSuffix(".xctest") }
+        let tests =
+            Bundle.allBundles.map(\.bundlePath).first { $0.hasSuffix(".xctest") }
             ?? Bundle.main.executableURL?.path ?? ProcessInfo.processInfo.arguments[0]
-        return URL(fileURLWithPath: tests).resolvingSymlinksInPath().deletingLastPathComponent().appending(path: "certs").path
+        return URL(fileURLWithPath: tests).resolvingSymlinksInPath().deletingLastPathComponent().appending(
+            path: "certs"
+        ).path
     }
 
     func program(_ arguments: [String], fault: String? = nil) -> Program {
         Program(
-            arguments: [Self.executable] + arguments + (Self.isWithoutConfiguration(arguments) ? [] : ["--config", configuration]),
+            arguments: [Self.executable] + arguments
+                + (Self.isWithoutConfiguration(arguments) ? [] : ["--config", configuration]),
             environment: fault.map { ["CERTS_FAULT": $0] } ?? [:])
     }
 
@@ -113,7 +117,8 @@ final class RotationScene: Sendable {
     /// Runs it and expects the exit code.
     @discardableResult
     func certs(
-        _ arguments: String..., exits status: Int32, fault: String? = nil, sourceLocation: SourceLocation = #_sourceLocation
+        _ arguments: String..., exits status: Int32, fault: String? = nil,
+        sourceLocation: SourceLocation = #_sourceLocation
     ) async throws -> Program.Outcome {
         let outcome = try await program(arguments, fault: fault).run()
         #expect(outcome.status == status, "certs \(arguments): \(outcome.all)", sourceLocation: sourceLocation)
