@@ -80,6 +80,12 @@ let package = Package(
             ],
             swiftSettings: strict),
 
+        // Our side of `make bench`; not a product, so `make run` and `make build` do not build it.
+        .executableTarget(
+            name: "CertsBenchmarks",
+            dependencies: ["CertsCore", "CertsCrypto", "CertsStore", "CertsEngine", logging],
+            path: "Benchmarks/CertsBenchmarks", swiftSettings: strict),
+
         library("CertsTesting", ["CertsCore", "CertsCrypto"]),
         tests("CertsCoreTests", ["CertsCore"]),
         tests("CertsCryptoTests", ["CertsCrypto"]),

@@ -23,7 +23,9 @@ package enum DNSName {
             }
             if let why = problem(ofLabel: label) { throw refuse(why) }
         }
-        if IPAddress(ascii) != nil { throw refuse("it is an IP address; list it under ipAddresses") }
+        // With colons it was refused above, so it could only be dotted decimal.
+        let endsWithDigit = ascii.utf8.last.map { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) } ?? false
+        if endsWithDigit, IPAddress(ascii) != nil { throw refuse("it is an IP address; list it under ipAddresses") }
         return ascii
     }
 
@@ -39,7 +41,7 @@ package enum DNSName {
         let bytes = label.utf8
         if bytes.isEmpty { return "it has an empty label" }
         if bytes.count > 63 { return "the label '\(label)' is longer than 63 characters" }
-        if label.contains("*") { return "a wildcard must be the whole left-most label" }
+        if bytes.contains(UInt8(ascii: "*")) { return "a wildcard must be the whole left-most label" }
         if bytes.first == UInt8(ascii: "-") || bytes.last == UInt8(ascii: "-") {
             return "the label '\(label)' begins or ends with '-'"
         }

@@ -23,13 +23,16 @@ package struct Planner: Sendable {
             blockedUntil: state?.nextAttemptAt.flatMap { $0 > now ? $0 : nil })
     }
 
-    /// The items of all certificates, soonest first, names ascending among equals.
-    package func plan(_ certificates: [(declaration: CertificateDeclaration, state: CertificateState?)], at now: Date)
-        -> [PlanItem]
-    {
-        certificates
-            .map { item(for: $0.declaration, state: $0.state, at: now) }
-            .sorted { ($0.dueAt, $0.certificate) < ($1.dueAt, $1.certificate) }
+    /// The items of all certificates, in order.
+    package func plan(
+        _ certificates: [(declaration: CertificateDeclaration, state: CertificateState?)], at now: Date
+    ) -> [PlanItem] {
+        Self.inOrder(certificates.map { item(for: $0.declaration, state: $0.state, at: now) })
+    }
+
+    /// Soonest first, names ascending among equals.
+    package static func inOrder(_ items: [PlanItem]) -> [PlanItem] {
+        items.sorted { ($0.dueAt, $0.certificate) < ($1.dueAt, $1.certificate) }
     }
 
     // MARK: Checks
@@ -71,7 +74,10 @@ package struct Planner: Sendable {
 
     /// Ensures that exactly the declared names were asked for.
     static let namesChanged: Check = { declaration, state, now in
-        state?.requested.flatMap { Set($0.names) == Set(declaration.names) ? nil : Verdict(.namesChanged, at: now) }
+        state?.requested.flatMap { requested in
+            let areSame = requested.names == declaration.names || Set(requested.names) == Set(declaration.names)
+            return areSame ? nil : Verdict(.namesChanged, at: now)
+        }
     }
 
     /// Ensures that the declared subject was asked for.

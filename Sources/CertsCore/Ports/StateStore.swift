@@ -128,6 +128,11 @@ package struct RotationTally: Sendable, Hashable {
 /// What is known of each managed certificate, and of the files that were scanned; implemented in CertsStore.
 package protocol Inventory: Sendable {
     func states() async throws -> [CertificateState]
+    /// What `transform` makes of each state, by name. One state is in memory at a time: those of 100,000 certificates
+    /// would be hundreds of megabytes.
+    func compactMapStates<Value: Sendable>(
+        _ transform: @escaping @Sendable (CertificateState) throws -> Value?
+    ) async throws -> [Value]
     func state(of certificate: Name) async throws -> CertificateState?
     func save(_ state: CertificateState) async throws
     /// Saves many in one transaction.

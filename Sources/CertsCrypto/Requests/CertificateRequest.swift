@@ -7,8 +7,6 @@ package struct CertificateRequest: Sendable, Hashable {
     package let der: Data
     /// The attributes that ``Subject`` knows. ``subjectText`` has all.
     package let subject: Subject
-    /// RFC 4514 text of the whole subject, as it stands in the request: sanitize before printing.
-    package let subjectText: String
     /// The subject alternative names asked for: canonical, without duplicates, in their order.
     package let names: [AlternativeName]
     /// How many alternative names of other kinds (otherName, directoryName …) a foreign request has.
@@ -16,6 +14,12 @@ package struct CertificateRequest: Sendable, Hashable {
     /// SubjectPublicKeyInfo, DER.
     package let publicKeyDER: Data
 
+    /// RFC 4514 text of the whole subject, as it stands in the request: sanitize before printing. Decoded at each call.
+    package var subjectText: String {
+        guard let request = decodeDER(der, release: X509_REQ_free, { d2i_X509_REQ(nil, $0, $1) }) else { return "" }
+        defer { X509_REQ_free(request) }
+        return X509_REQ_get_subject_name(request).flatMap { try? SubjectName.text($0) } ?? ""
+    }
     /// One canonical block.
     package var pem: String { PEM.block("CERTIFICATE REQUEST", der) }
     /// base64 of the SHA-256 of the SubjectPublicKeyInfo (RFC 7469 pin).
@@ -56,17 +60,16 @@ package struct CertificateRequest: Sendable, Hashable {
         }
         let der = try encodeDER("a request") { i2d_X509_REQ(request.pointer, $0) }
         return CertificateRequest(
-            der: der, subject: subject, subjectText: try SubjectName.text(name.pointer), names: names,
+            der: der, subject: subject, names: names,
             foreignNameCount: 0, publicKeyDER: try Self.publicKey(of: request.pointer))
     }
 
     private init(
-        der: Data, subject: Subject, subjectText: String, names: [AlternativeName], foreignNameCount: Int,
+        der: Data, subject: Subject, names: [AlternativeName], foreignNameCount: Int,
         publicKeyDER: Data
     ) {
         self.der = der
         self.subject = subject
-        self.subjectText = subjectText
         self.names = names
         self.foreignNameCount = foreignNameCount
         self.publicKeyDER = publicKeyDER
@@ -110,7 +113,7 @@ package struct CertificateRequest: Sendable, Hashable {
         }
         let (names, foreign) = try Self.alternativeNames(of: request)
         self.init(
-            der: der, subject: SubjectName.subject(name), subjectText: try SubjectName.text(name),
+            der: der, subject: SubjectName.subject(name),
             names: names,
             foreignNameCount: foreign, publicKeyDER: try Self.publicKey(of: request))
     }

@@ -91,10 +91,11 @@ enum SubjectName {
 
     /// RFC 4514 text: `CN=messenger.example.com,O=SilentRelay,C=US`.
     static func text(_ name: OpaquePointer) throws(CertsError) -> String {
-        let bio = try MemoryBIO()
-        guard X509_NAME_print_ex(bio.pointer, name, 0, certs_XN_FLAG_RFC4514()) >= 0 else {
-            throw .openSSL(.openSSL, "cannot print a name")
-        }
-        return bio.string
+        var bytes: UnsafePointer<UInt8>?
+        var count = 0
+        guard X509_NAME_get0_der(name, &bytes, &count) == 1,
+            let text = DistinguishedName.text(UnsafeBufferPointer(start: bytes, count: count))
+        else { throw .openSSL(.openSSL, "cannot read a name") }
+        return text.string
     }
 }

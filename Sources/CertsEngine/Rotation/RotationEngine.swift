@@ -16,15 +16,24 @@ package struct RotationEngine: Sendable {
 
     /// What is or becomes due, for all declared certificates or for some.
     package func plan(at date: Date, only names: Set<Name>? = nil) async throws -> [PlanItem] {
-        var states: [Name: CertificateState] = [:]
-        if let names, names.count < 100 {
-            for name in names { states[name] = try await context.inventory.state(of: name) }
+        let planner = context.planner
+        let wanted = context.declared.filter { names?.contains($0.key) ?? true }
+        var items: [PlanItem] = []
+        if wanted.count < 100 {
+            for (name, declaration) in wanted {
+                items.append(
+                    planner.item(for: declaration, state: try await context.inventory.state(of: name), at: date))
+            }
         } else {
-            for state in try await context.inventory.states() { states[state.name] = state }
+            items = try await context.inventory.compactMapStates { state in
+                wanted[state.name].map { planner.item(for: $0, state: state, at: date) }
+            }
+            let known = Set(items.map(\.certificate))
+            items += wanted.values.filter { !known.contains($0.name) }.map {
+                planner.item(for: $0, state: nil, at: date)
+            }
         }
-        return context.planner.plan(
-            context.declarations.certificates.filter { names?.contains($0.name) ?? true }.map { ($0, states[$0.name]) },
-            at: date)
+        return Planner.inOrder(items)
     }
 
     // MARK: Rotate
@@ -137,16 +146,22 @@ package struct RotationEngine: Sendable {
     /// Brings the inventory in line with the declarations: every declared certificate has a state with its due date,
     /// and what is no longer declared is never due. Its state stays: declared again, it goes on as it was.
     package func reconcile() async throws {
-        var known = Dictionary(uniqueKeysWithValues: try await context.inventory.states().map { ($0.name, $0) })
-        var changed: [CertificateState] = []
-        for declaration in context.declarations.certificates {
-            let before = known.removeValue(forKey: declaration.name)
-            var state = before ?? CertificateState(name: declaration.name)
-            context.refreshDueDate(of: &state, declaration)
-            if state != before { changed.append(state) }
+        let context = context
+        let looked = try await context.inventory.compactMapStates {
+            before -> (name: Name, changed: CertificateState?)? in
+            var state = before
+            if let declaration = context.declared[before.name] {
+                context.refreshDueDate(of: &state, declaration)
+            } else {
+                (state.dueAt, state.dueReason) = (nil, nil)
+            }
+            return (before.name, state == before ? nil : state)
         }
-        for var state in known.values where state.dueAt != nil {
-            (state.dueAt, state.dueReason) = (nil, nil)
+        let known = Set(looked.map(\.name))
+        var changed = looked.compactMap(\.changed)
+        for declaration in context.declarations.certificates where !known.contains(declaration.name) {
+            var state = CertificateState(name: declaration.name)
+            context.refreshDueDate(of: &state, declaration)
             changed.append(state)
         }
         try await context.inventory.save(changed)

@@ -110,7 +110,7 @@ struct RotationRunner {
     private func conclude(_ rotation: Rotation, manifest: RevisionManifest?, into state: inout CertificateState) {
         let now = context.now
         state.isWaiting = false
-        let declared = context.declarations.certificates.first { $0.name == rotation.certificate }
+        let declared = context.declared[rotation.certificate]
         for deployment in rotation.deployments where deployment.receipt != nil || observations[deployment.target] != nil
         {
             let seen = observations[deployment.target] ?? []

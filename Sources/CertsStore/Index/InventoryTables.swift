@@ -3,14 +3,19 @@ package import Foundation
 import GRDB
 
 extension Database: Inventory {
-    package func states() async throws -> [CertificateState] {
+    package func states() async throws -> [CertificateState] { try await compactMapStates { $0 } }
+
+    package func compactMapStates<Value: Sendable>(
+        _ transform: @escaping @Sendable (CertificateState) throws -> Value?
+    ) async throws -> [Value] {
         try await read { database in
             let cursor = try Row.fetchCursor(database, sql: "SELECT packed FROM certificate ORDER BY name")
-            var states: [CertificateState] = []
+            var values: [Value] = []
             while let row = try cursor.next() {
-                states.append(try CertificateState(packed: try row.decode(atIndex: 0)))
+                let state = try CertificateState(packed: try row.decode(atIndex: 0))
+                if let value = try transform(state) { values.append(value) }
             }
-            return states
+            return values
         }
     }
 
