@@ -92,7 +92,9 @@ struct RotationResults {
             case .failed(let name, let error):
                 Item(
                     certificate: name.rawValue, outcome: error.code == .lockHeld ? "busy" : "failed", revision: nil,
-                    code: error.code.rawValue, message: TerminalText.sanitized(error.message), hint: error.hint)
+                    code: error.code.rawValue,
+                    message: TerminalText.sanitized(error.cause.map { "\(error.message) (\($0))" } ?? error.message),
+                    hint: error.hint)
             }
         }
     }
