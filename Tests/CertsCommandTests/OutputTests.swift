@@ -16,7 +16,8 @@ import Testing
         Item(name: "a", days: 1.5, due: Date(timeIntervalSince1970: 0)), Item(name: "long-name", days: 100, due: nil),
     ]
     static let columns: [Column<Item>] = [
-        Column("name") { $0.name }, Column("days", isNumber: true) { String($0.days) }, Column("due") { Time.text($0.due) },
+        Column("name") { $0.name }, Column("days", isNumber: true) { String($0.days) },
+        Column("due") { Time.text($0.due) },
     ]
 
     @Test func tablesAlignTextLeftAndNumbersRight() {
@@ -35,7 +36,8 @@ import Testing
     }
 
     @Test(arguments: [
-        ("plain", "plain"), ("a,b", "\"a,b\""), ("say \"x\"", "\"say \"\"x\"\"\""), ("=1+1", "'=1+1"), ("-1.5", "-1.5"), ("-", "-"),
+        ("plain", "plain"), ("a,b", "\"a,b\""), ("say \"x\"", "\"say \"\"x\"\"\""), ("=1+1", "'=1+1"), ("-1.5", "-1.5"),
+        ("-", "-"),
         ("@cmd", "'@cmd"), ("two\nlines", "\"two\nlines\""),
     ])
     func cellsOfCSVAreQuotedAndNeverFormulas(_ cell: String, _ expected: String) {
@@ -49,10 +51,12 @@ import Testing
         #expect(!lines[1].contains("\u{1b}"))
     }
 
-    @Test(arguments: [
-        ("2029-06-01", 1_874_966_400.0), ("2029-06-01T12:00:00Z", 1_875_009_600), ("2029-06-01T12:00:00+02:00", 1_875_002_400),
-        ("@1874966400", 1_874_966_400), ("2029-06-01T12:00:00.5Z", 1_875_009_600.5),
-    ] as [(String, TimeInterval)])
+    @Test(
+        arguments: [
+            ("2029-06-01", 1_874_966_400.0), ("2029-06-01T12:00:00Z", 1_875_009_600),
+            ("2029-06-01T12:00:00+02:00", 1_875_002_400),
+            ("@1874966400", 1_874_966_400), ("2029-06-01T12:00:00.5Z", 1_875_009_600.5),
+        ] as [(String, TimeInterval)])
     func readsTimes(_ text: String, _ seconds: TimeInterval) throws {
         #expect(try Time.parse(text).timeIntervalSince1970 == seconds)
     }
@@ -62,10 +66,12 @@ import Testing
         #expect(throws: CertsError(.usage, "")) { try Time.parse(text) }
     }
 
-    @Test(arguments: [
-        (TimeInterval(0), "1970-01-01T00:00:00Z"), (-1, "1969-12-31T23:59:59Z"), (253_402_300_799, "9999-12-31T23:59:59Z"),
-        (1e18, "9999-12-31T23:59:59Z"), (-1e18, "0001-01-01T00:00:00Z"), (-62_135_510_400, "0001-01-02T00:00:00Z"),
-    ] as [(TimeInterval, String)])
+    @Test(
+        arguments: [
+            (TimeInterval(0), "1970-01-01T00:00:00Z"), (-1, "1969-12-31T23:59:59Z"),
+            (253_402_300_799, "9999-12-31T23:59:59Z"),
+            (1e18, "9999-12-31T23:59:59Z"), (-1e18, "0001-01-01T00:00:00Z"), (-62_135_510_400, "0001-01-02T00:00:00Z"),
+        ] as [(TimeInterval, String)])
     func writesEveryTimeThatACertificateCanHave(_ seconds: TimeInterval, _ expected: String) {
         #expect(Time.text(Date(timeIntervalSince1970: seconds)) == expected)
     }
@@ -78,13 +84,15 @@ private typealias ExitStatus = certs.ExitStatus
     static func rotation(_ failure: CertsError?, at step: Rotation.Step = .verify) throws -> RotationEngine.Result {
         let now = Date(timeIntervalSince1970: 0)
         var rotation = Rotation(
-            id: "r", certificate: try Name("a"), revision: 1, purpose: .issue, reason: .requested, targets: [try Name("t")],
+            id: "r", certificate: try Name("a"), revision: 1, purpose: .issue, reason: .requested,
+            targets: [try Name("t")],
             startedAt: now)
         while !rotation.isFinished {
             if rotation.step == step, let failure, rotation.failure == nil {
                 rotation.fail(failure, at: now)
             } else if case .prepare = rotation.action {
-                rotation.complete(.prepared(DeploymentReceipt(bundlePath: "/a", previous: nil, baseline: [], takenAt: now)), at: now)
+                rotation.complete(
+                    .prepared(DeploymentReceipt(bundlePath: "/a", previous: nil, baseline: [], takenAt: now)), at: now)
             } else {
                 rotation.complete(at: now)
             }

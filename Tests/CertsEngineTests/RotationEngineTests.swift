@@ -160,6 +160,40 @@ import Testing
         #expect(await world.engine().deploy(try Name("unknown")).error == CertsError(.certificateMissing, ""))
     }
 
+    @Test func theIndexFindsWhatIsDueAndNothingElse() async throws {
+        let world = try await EngineWorld(targets: 0, certificates: ["a", "messenger", "z"])
+        #expect(
+            try await world.engine().rotateDue(.indexed).isEmpty, "nothing is known before the first reconciliation")
+        try await world.engine().reconcile()
+        #expect(try await world.engine().rotateDue(.indexed).count { $0.rotation?.outcome == .committed } == 3)
+        #expect(try await world.engine().rotateDue(.indexed).isEmpty)
+        world.clock.advance(by: 59 * 86400)
+        #expect(try await world.engine().rotateDue(.indexed).count { $0.rotation?.outcome == .committed } == 3)
+    }
+
+    @Test func whatIsNoLongerDeclaredIsNeverDueAndGoesOnWhenItIsDeclaredAgain() async throws {
+        let world = try await EngineWorld(targets: 0, certificates: ["a", "messenger"])
+        _ = try await world.engine().rotateDue()
+        var fewer = world.declarations
+        fewer.certificates.removeFirst()
+        try await world.engine(declarations: fewer).reconcile()
+        world.clock.advance(by: 59 * 86400)
+        let results = try await world.engine(declarations: fewer).rotateDue(.indexed)
+        #expect(results.compactMap(\.rotation?.certificate) == [name])
+        try await world.engine().reconcile()
+        #expect(try await world.engine().rotateDue(.indexed).first?.rotation?.revision == 2)
+    }
+
+    @Test func aChangedDeclarationIsFoundByTheIndex() async throws {
+        let world = try await EngineWorld(targets: 0)
+        _ = try await world.engine().rotateDue()
+        var other = world.declarations
+        other.certificates[0].names.append(.dns("www.example.com"))
+        try await world.engine(declarations: other).reconcile()
+        let rotation = try #require(try await world.engine(declarations: other).rotateDue(.indexed).first?.rotation)
+        #expect((rotation.reason, rotation.outcome) == (.namesChanged, .committed))
+    }
+
     @Test func oneSickCertificateDoesNotStopTheOthers() async throws {
         let world = try await EngineWorld(targets: 0, certificates: ["a", "messenger", "z"])
         var sick = world.declarations

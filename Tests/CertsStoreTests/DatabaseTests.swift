@@ -76,8 +76,6 @@ import Testing
         for known in [full, same, empty] { try await database.save(known) }
         #expect(try await database.states() == [empty, full, same])
         #expect(try await database.state(of: try Name("none")) == nil)
-        try await database.remove([name, try Name("none")])
-        #expect(try await database.states() == [empty, same])
     }
 
     @Test func `knows what is due, soonest first`() async throws {

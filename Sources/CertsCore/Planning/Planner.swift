@@ -85,10 +85,11 @@ package struct Planner: Sendable {
         state?.requested.flatMap { $0.subject == declaration.subject ? nil : Verdict(.subjectChanged, at: now) }
     }
 
-    /// Ensures that the newest certificate is still valid.
-    static let expired: Check = { _, state, now in
+    /// Ensures that the newest certificate is still valid. Its due date stays the one of the rule: that it was missed
+    /// does not move it.
+    static let expired: Check = { declaration, state, now in
         guard let record = state?.record, record.notAfter <= now else { return nil }
-        return Verdict(.expired, at: record.notAfter)
+        return Verdict(.expired, at: byLifetime(declaration, state)?.at ?? record.notAfter)
     }
 
     /// Ensures that what was issued gets deployed, before anything new is issued.

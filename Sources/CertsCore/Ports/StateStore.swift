@@ -135,8 +135,8 @@ package protocol Inventory: Sendable {
     ) async throws -> [Value]
     func state(of certificate: Name) async throws -> CertificateState?
     func save(_ state: CertificateState) async throws
-    /// Drops certificates that are no longer declared.
-    func remove(_ certificates: [Name]) async throws
+    /// Saves many in one transaction.
+    func save(_ states: [CertificateState]) async throws
     /// The certificates whose due date is not after `date`, soonest first. Takes time in their number, not in the size
     /// of the inventory.
     func due(by date: Date) async throws -> [Name]

@@ -6,7 +6,9 @@ package import Logging
 /// Everything that the engine works with, put together in one place (`certs/Assembly`). The engine knows ports, not
 /// adapters.
 package struct EngineContext: Sendable {
-    package var declarations: Declarations
+    package let declarations: Declarations
+    /// The declared certificates by name.
+    let declared: [Name: CertificateDeclaration]
     package var issuers: [Name: any Issuer]
     package var targets: [Name: any DeploymentTarget]
     package var revisions: any RevisionStore
@@ -31,6 +33,7 @@ package struct EngineContext: Sendable {
         progress: @escaping @Sendable (Rotation) -> Void = { _ in }
     ) {
         self.declarations = declarations
+        declared = Dictionary(declarations.certificates.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
         self.issuers = issuers
         self.targets = targets
         self.revisions = revisions
@@ -46,8 +49,20 @@ package struct EngineContext: Sendable {
 
     package var now: Date { clock().wall }
 
+    /// What becomes due before the timer runs again is due now.
+    var planner: Planner { Planner(timerInterval: declarations.schedule.timerInterval) }
+
+    /// Stores the planner's verdict with the state: the inventory finds what is due by this date.
+    func refreshDueDate(of state: inout CertificateState, _ declaration: CertificateDeclaration?) {
+        guard let declaration else { return }
+        let item = planner.item(for: declaration, state: state, at: now)
+        // "Due since now" stays the time at which that was first found.
+        if item.reason == state.dueReason, let known = state.dueAt, known <= now, item.dueAt <= now { return }
+        (state.dueAt, state.dueReason) = (item.dueAt, item.reason)
+    }
+
     func declaration(of certificate: Name) throws -> CertificateDeclaration {
-        guard let found = declarations.certificates.first(where: { $0.name == certificate }) else {
+        guard let found = declared[certificate] else {
             throw CertsError(
                 .nameUnknown, "no certificate named '\(certificate)' is declared",
                 hint: "`certs plan` lists the declared names")

@@ -12,24 +12,26 @@ package struct RotationEngine: Sendable {
         self.context = context
     }
 
-    private var planner: Planner { Planner(timerInterval: context.declarations.schedule.timerInterval) }
-
     // MARK: Plan
 
     /// What is or becomes due, for all declared certificates or for some.
     package func plan(at date: Date, only names: Set<Name>? = nil) async throws -> [PlanItem] {
-        let declared = context.declarations.certificates
-        let positions = Dictionary(
-            declared.indices.map { (declared[$0].name, $0) }, uniquingKeysWith: { first, _ in first })
-        let planner = planner
-        var items = try await context.inventory.compactMapStates { state -> PlanItem? in
-            guard names?.contains(state.name) ?? true, let position = positions[state.name] else { return nil }
-            return planner.item(for: declared[position], state: state, at: date)
-        }
-        let known = Set(items.map(\.certificate))
-        for declaration in declared
-        where (names?.contains(declaration.name) ?? true) && !known.contains(declaration.name) {
-            items.append(planner.item(for: declaration, state: nil, at: date))
+        let planner = context.planner
+        let wanted = context.declared.filter { names?.contains($0.key) ?? true }
+        var items: [PlanItem] = []
+        if wanted.count < 100 {
+            for (name, declaration) in wanted {
+                items.append(
+                    planner.item(for: declaration, state: try await context.inventory.state(of: name), at: date))
+            }
+        } else {
+            items = try await context.inventory.compactMapStates { state in
+                wanted[state.name].map { planner.item(for: $0, state: state, at: date) }
+            }
+            let known = Set(items.map(\.certificate))
+            items += wanted.values.filter { !known.contains($0.name) }.map {
+                planner.item(for: $0, state: nil, at: date)
+            }
         }
         return Planner.inOrder(items)
     }
@@ -46,10 +48,24 @@ package struct RotationEngine: Sendable {
         case failed(Name, CertsError)
     }
 
+    /// Which certificates a run of the planner looks at.
+    package enum Scope: Sendable {
+        /// Every declared one.
+        case all
+        /// Those that the inventory's index of due dates names: the run then takes time in their number, not in the size
+        /// of the inventory. Needs ``reconcile()`` once for each set of declarations.
+        case indexed
+    }
+
     /// Rotates what is due and not in its backoff. Refuses while the clock cannot be trusted.
-    package func rotateDue() async throws -> [Result] {
+    package func rotateDue(_ scope: Scope = .all) async throws -> [Result] {
         try await confirmClock()
-        let items = try await plan(at: context.now)
+        let now = context.now
+        var names: Set<Name>?
+        if scope == .indexed {
+            names = Set(try await context.inventory.due(by: now.addingTimeInterval(context.planner.lookAhead)))
+        }
+        let items = try await plan(at: now, only: names)
         return await forEach(items) { item in
             guard item.due, item.blockedUntil == nil else { return .skipped(item) }
             return await self.rotate(item.certificate, unlessDone: item)
@@ -125,7 +141,31 @@ package struct RotationEngine: Sendable {
         }
     }
 
-    // MARK: Recovery
+    // MARK: Start
+
+    /// Brings the inventory in line with the declarations: every declared certificate has a state with its due date,
+    /// and what is no longer declared is never due. Its state stays: declared again, it goes on as it was.
+    package func reconcile() async throws {
+        let context = context
+        let looked = try await context.inventory.compactMapStates {
+            before -> (name: Name, changed: CertificateState?)? in
+            var state = before
+            if let declaration = context.declared[before.name] {
+                context.refreshDueDate(of: &state, declaration)
+            } else {
+                (state.dueAt, state.dueReason) = (nil, nil)
+            }
+            return (before.name, state == before ? nil : state)
+        }
+        let known = Set(looked.map(\.name))
+        var changed = looked.compactMap(\.changed)
+        for declaration in context.declarations.certificates where !known.contains(declaration.name) {
+            var state = CertificateState(name: declaration.name)
+            context.refreshDueDate(of: &state, declaration)
+            changed.append(state)
+        }
+        try await context.inventory.save(changed)
+    }
 
     /// Resolves what earlier processes left open. To be called before any new plan.
     ///
@@ -198,6 +238,7 @@ package struct RotationEngine: Sendable {
                 seen.append(TargetObservation(target: name, state: matches ? .verified : before, endpoints: endpoints))
             }
             state.targets = seen
+            context.refreshDueDate(of: &state, declaration)
             try await context.inventory.save(state)
             return nil
         } catch {

@@ -153,7 +153,7 @@ extension RotationRunner {
         state.record = manifest.record
         state.requested = manifest.requested
         state.isWaiting = false
-        state.refreshDueDate(try? context.declaration(of: rotation.certificate))
+        context.refreshDueDate(of: &state, try? context.declaration(of: rotation.certificate))
         try await context.inventory.save(state)
     }
 

@@ -1,4 +1,4 @@
-package import CertsCore
+import CertsCore
 import CertsCrypto
 import Foundation
 import Logging
@@ -110,7 +110,7 @@ struct RotationRunner {
     private func conclude(_ rotation: Rotation, manifest: RevisionManifest?, into state: inout CertificateState) {
         let now = context.now
         state.isWaiting = false
-        let declared = context.declarations.certificates.first { $0.name == rotation.certificate }
+        let declared = context.declared[rotation.certificate]
         for deployment in rotation.deployments where deployment.receipt != nil || observations[deployment.target] != nil
         {
             let seen = observations[deployment.target] ?? []
@@ -137,16 +137,6 @@ struct RotationRunner {
             state.nextAttemptAt = Backoff.nextAttempt(
                 afterFailures: state.consecutiveFailures, retry: rotation.failure?.retry ?? .later, now: now)
         }
-        state.refreshDueDate(declared)
-    }
-}
-
-extension CertificateState {
-    /// Computes the stored due date again from the newest certificate and the declared policy.
-    package mutating func refreshDueDate(_ declaration: CertificateDeclaration?) {
-        guard let record, let declaration else { return }
-        let due = declaration.renewal.due(notBefore: record.notBefore, notAfter: record.notAfter, hint: issuerHint)
-        dueAt = due.at
-        dueReason = due.reason
+        context.refreshDueDate(of: &state, declared)
     }
 }

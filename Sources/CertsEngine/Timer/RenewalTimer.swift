@@ -3,12 +3,13 @@ import CertsCore
 import Foundation
 import Logging
 import ServiceLifecycle
+import Synchronization
 
 /// The daily work of `certs serve`: recovers, then observes and rotates what is due at every tick.
 ///
 /// The time of the next tick is kept on disk: a restart neither skips a tick nor adds one, and a tick that was missed
 /// while the process was down is made up for at once.
-package struct RenewalTimer: Service {
+package final class RenewalTimer: Service {
     package static let taskName = "renew"
 
     let engine: RotationEngine
@@ -17,6 +18,8 @@ package struct RenewalTimer: Service {
     let pollInterval: Duration
     /// From 0 to 1; the share of the jitter that is added to a tick.
     let random: @Sendable () -> Double
+    /// Whether this process has brought the inventory in line with its declarations.
+    private let isReconciled = Mutex(false)
 
     package init(
         engine: RotationEngine, publisher: SnapshotPublisher, pollInterval: Duration = .seconds(1),
@@ -32,19 +35,23 @@ package struct RenewalTimer: Service {
 
     package func run() async throws {
         await publisher.publish()
-        await recover()
+        // After a restart the planner may have nothing to do for an hour: what it did before makes the process ready.
+        if await recover(), await !isTickDue() { await publisher.markTicked() }
         for await _ in AsyncTimerSequence(interval: pollInterval, clock: .continuous).cancelOnGracefulShutdown() {
             if await isTickDue() { await tick() }
             await publisher.publishIfStale()
         }
     }
 
-    private func recover() async {
+    /// - Returns: whether nothing is left open.
+    private func recover() async -> Bool {
         do {
             try await engine.recover()
+            return true
         } catch {
             // Recovery is tried again with each tick; the planner does not run before it succeeded.
             context.logger.error("recovery failed: \(CertsError.wrapping(error))")
+            return false
         }
     }
 
@@ -65,8 +72,12 @@ package struct RenewalTimer: Service {
         do {
             record = try await context.schedule.task(Self.taskName) ?? record
             try await engine.recover()
+            if !isReconciled.withLock({ $0 }) {
+                try await engine.reconcile()
+                isReconciled.withLock { $0 = true }
+            }
             try await engine.observe()
-            let results = try await engine.rotateDue()
+            let results = try await engine.rotateDue(.indexed)
             if results.allSatisfy({ !$0.isFailure }) { record.lastSuccessAt = context.now }
         } catch {
             context.logger.error("the planner could not run: \(CertsError.wrapping(error))")

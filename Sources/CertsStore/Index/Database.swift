@@ -46,14 +46,30 @@ package final class Database: Sendable {
             try queue.inDatabase { database in
                 // GRDB sets NORMAL for WAL, which may lose the last transactions at a power cut.
                 try database.execute(sql: "PRAGMA synchronous = FULL")
-                try check(database, migrator: migrator, path: path)
             }
-            try migrator.migrate(queue)
+            // In one transaction: another process may be making the tables at this moment.
+            try queue.read { try check($0, migrator: migrator, path: path) }
+            try migrate(queue, by: migrator)
             return Database(queue: queue, path: path, root: directory.root, opened: status)
         } catch {
             throw DatabaseFailure.error(error, path: path)
         }
     }
+
+    /// Brings the schema up to date. Two processes that start together would both find it missing: the one that comes
+    /// second fails at a table that is there by then, and looks again.
+    private static func migrate(_ queue: DatabaseQueue, by migrator: DatabaseMigrator) throws {
+        for attempt in 1... {
+            if try queue.read({ try migrator.hasCompletedMigrations($0) }) { return }
+            do {
+                return try migrator.migrate(queue)
+            } catch  where attempt < migrationAttempts {
+                usleep(20_000)
+            }
+        }
+    }
+
+    private static let migrationAttempts = 50
 
     /// The file and its companions must be regular files; a new one is made 0600 before SQLite (0644) would make it.
     private static func prepareFile(in root: Folder) throws -> stat {

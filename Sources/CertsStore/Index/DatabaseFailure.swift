@@ -23,6 +23,8 @@ enum DatabaseFailure {
                 .stateBusy, "the database \(path) is locked by another process", subject: path,
                 hint: "`fuser \(path)` names it; try again when it is done", cause: Text(reason), retry: .later,
                 fileID: fileID, line: line)
+        // The index of the write-ahead log could not be made larger: SQLite says no more, and the cause is a full disk.
+        case .SQLITE_IOERR where failure.extendedResultCode == .SQLITE_IOERR_SHMSIZE: fallthrough
         case .SQLITE_FULL:
             return unwritable(path, "no space is left on the device", "free space (`df \(path)`) and try again", reason)
         case .SQLITE_READONLY:

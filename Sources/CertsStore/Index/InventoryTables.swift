@@ -33,16 +33,9 @@ extension Database: Inventory {
 
     /// Saves many states in one transaction: one sync of the disk for all.
     package func save(_ states: [CertificateState]) async throws {
+        guard !states.isEmpty else { return }
         try await write { database in
             for state in states { try Self.store(state, in: database) }
-        }
-    }
-
-    package func remove(_ certificates: [Name]) async throws {
-        guard !certificates.isEmpty else { return }
-        try await write { database in
-            let statement = try database.makeStatement(sql: "DELETE FROM certificate WHERE name = ?")
-            for name in certificates { try statement.execute(arguments: [name.rawValue]) }
         }
     }
 

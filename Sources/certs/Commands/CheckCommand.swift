@@ -119,7 +119,8 @@ struct CheckCommand: AsyncParsableCommand {
 extension Finding {
     /// An error, seen as the result of a check.
     init(error: CertsError, id: String) {
-        self.init(id: id, severity: .error, message: error.message, remedy: error.hint ?? "see the message")
+        let named = error.subject.flatMap { error.message.contains($0) ? nil : "\($0): \(error.message)" }
+        self.init(id: id, severity: .error, message: named ?? error.message, remedy: error.hint ?? "see the message")
     }
 }
 

@@ -18,7 +18,7 @@ struct CSRCommand: AsyncParsableCommand {
         let declaration = try assembly.declaration(name)
         let issuer = try assembly.handOffIssuer(of: declaration)
         try await assembly.engine.recover()
-        if try await issuer.pendingRequest(of: declaration.name) == nil {
+        if try await !assembly.isWaiting(declaration.name) {
             // Asking for the request is what begins the rotation.
             _ = await assembly.engine.rotate([declaration.name])
         }
@@ -49,8 +49,13 @@ struct ImportCommand: AsyncParsableCommand {
         let assembly = try await Assembly.make(global, progress: { reporter.report($0) })
         let declaration = try assembly.declaration(name)
         let issuer = try assembly.handOffIssuer(of: declaration)
-        var certificates = try CertificateReader.certificates(in: InputFile.read(certificate))
-        if let chain { certificates += try CertificateReader.certificates(in: InputFile.read(chain)) }
+        guard try await assembly.isWaiting(declaration.name) else {
+            throw CertsError(
+                .issuerPending, "'\(name)' does not wait for a certificate", subject: name,
+                hint: "begin with `certs csr \(name)`, and have the request signed that it prints")
+        }
+        var certificates = try InputFile.certificates(certificate)
+        if let chain { certificates += try InputFile.certificates(chain) }
         try await issuer.accept(certificates, for: declaration, now: Date())
         let results = await assembly.engine.rotate([declaration.name])
         try RotationResults(results).print(output.output)
@@ -61,6 +66,11 @@ struct ImportCommand: AsyncParsableCommand {
 }
 
 extension Assembly {
+    /// Whether a rotation of the certificate is open: only its request can be answered.
+    func isWaiting(_ certificate: Name) async throws -> Bool {
+        try await engine.context.journal.openRotations().contains { $0.certificate == certificate }
+    }
+
     func handOffIssuer(of declaration: CertificateDeclaration) throws -> HandOffIssuer {
         guard let issuer = engine.context.issuers[declaration.issuer] as? HandOffIssuer else {
             throw CertsError(

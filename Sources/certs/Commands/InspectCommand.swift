@@ -28,7 +28,10 @@ struct InspectCommand: AsyncParsableCommand {
         let passphrase = try InputFile.passphrase(passphraseFile)
         let certificates = try await load(passphrase)
         let privateKey = try key.map { path in
-            try PrivateKey(pem: Secret(copying: try InputFile.read(path)), passphrase: passphrase)
+            let pem = Secret(copying: try InputFile.read(path))
+            return try InputFile.naming(path) { () throws(CertsError) in
+                try PrivateKey(pem: pem, passphrase: passphrase)
+            }
         }
         let findings = BundleChecks.findings(
             chain: certificates, keySPKI: privateKey?.publicKeyDER, names: [], anchors: [], keyAlgorithm: nil,
@@ -55,6 +58,10 @@ struct InspectCommand: AsyncParsableCommand {
             return try await BlockingPool.network.run { try probe.run().chain }
         }
         let bytes = try InputFile.read(source)
+        return try InputFile.naming(source) { () throws(CertsError) in try Self.parse(bytes, passphrase) }
+    }
+
+    private static func parse(_ bytes: Data, _ passphrase: Secret?) throws(CertsError) -> [Certificate] {
         do {
             return try CertificateReader.certificates(in: bytes)
         } catch  where bytes.first == 0x30 {
@@ -64,10 +71,6 @@ struct InspectCommand: AsyncParsableCommand {
                 throw error
             }
             return contents.certificates
-        } catch {
-            var named = error
-            if named.subject == nil { named.subject = source }
-            throw named
         }
     }
 }

@@ -63,11 +63,11 @@ struct VerifyCommand: AsyncParsableCommand {
     /// A file that cannot be read makes the certificate not valid, with the reason as a finding.
     private func judge() -> ChainVerdict {
         do {
-            let leafBytes = try InputFile.read(leaf)
-            let anchors = try CertificateReader.certificates(in: InputFile.read(roots), limit: Self.poolLimit)
+            let candidates = try InputFile.certificates(leaf)
+            let anchors = try InputFile.certificates(roots, limit: Self.poolLimit)
             let intermediates = try untrusted.map { try Self.lenient($0) } ?? []
             let lists = try crls.map { [try InputFile.read($0)] } ?? []
-            guard let certificate = try CertificateReader.certificates(in: leafBytes).first else {
+            guard let certificate = candidates.first else {
                 throw CertsError(.certificateMissing, "\(leaf) holds no certificate")
             }
             let verifier = ChainVerifier(
@@ -85,6 +85,10 @@ struct VerifyCommand: AsyncParsableCommand {
     private static func lenient(_ path: String) throws -> [Certificate] {
         let bytes = try InputFile.read(path, allowsEmpty: true)
         let isBlank = bytes.allSatisfy { $0 == 0x20 || (0x09...0x0d).contains($0) }
-        return isBlank ? [] : try CertificateReader.certificates(in: bytes, limit: poolLimit)
+        return isBlank
+            ? []
+            : try InputFile.naming(path) { () throws(CertsError) in
+                try CertificateReader.certificates(in: bytes, limit: poolLimit)
+            }
     }
 }

@@ -1,4 +1,5 @@
 import CertsCore
+import CertsCrypto
 import Foundation
 
 /// Files that the user names on the command line, read with a bound.
@@ -25,6 +26,29 @@ enum InputFile {
         }
         defer { try? handle.close() }
         return try read(handle, path, allowsEmpty)
+    }
+
+    /// The certificates in a file, PEM or DER; every error names the file.
+    ///
+    /// - Parameter limit: how many there may be.
+    static func certificates(
+        _ path: String, limit: Int = CertificateReader.blockLimit
+    ) throws(CertsError) -> [Certificate] {
+        let bytes = try read(path)
+        return try naming(path) { () throws(CertsError) in
+            try CertificateReader.certificates(in: bytes, limit: limit)
+        }
+    }
+
+    /// Runs `body`; an error that names nothing is about the file at `path`.
+    static func naming<Value>(_ path: String, _ body: () throws(CertsError) -> Value) throws(CertsError) -> Value {
+        do {
+            return try body()
+        } catch {
+            var named = error
+            if named.subject == nil { named.subject = path }
+            throw named
+        }
     }
 
     private static func read(_ handle: FileHandle, _ name: String, _ allowsEmpty: Bool) throws(CertsError) -> Data {

@@ -1,0 +1,160 @@
+import CertsCore
+import CertsTesting
+import Foundation
+import Synchronization
+
+/// Debian's HAProxy with one TLS `bind` on a free loopback port, which can be restarted from what is on disk.
+final class Balancer: Sendable {
+    let port: Int
+    let socket: String
+    let pidFile: String
+    let configuration: String
+    private let directory: TemporaryDirectory
+    private let isMaster: Bool
+    private let process = Mutex<pid_t>(0)
+
+    static let executable = "/usr/sbin/haproxy"
+
+    /// - Parameters:
+    ///   - crt: what stands after `crt`, in order.
+    ///   - isMaster: master and worker, so that a signal reloads.
+    init(in directory: TemporaryDirectory, crt: [String], isMaster: Bool = false) throws {
+        self.directory = directory
+        self.isMaster = isMaster
+        port = try Loopback.freePort()
+        socket = directory.path("admin.sock")
+        pidFile = directory.path("haproxy.pid")
+        configuration = directory.path("haproxy.cfg")
+        try write(crt: crt)
+    }
+
+    deinit { stop() }
+
+    /// Writes the configuration; it counts from the next start on.
+    func write(crt: [String]) throws {
+        let text = """
+            global
+                stats socket \(socket) mode 600 level admin
+                stats timeout 30s
+            defaults
+                mode http
+                timeout connect 5s
+                timeout client 20s
+                timeout server 20s
+            frontend https-in
+                bind 127.0.0.1:\(port) ssl \(crt.map { "crt \($0)" }.joined(separator: " "))
+                http-request return status 200 content-type text/plain string ok
+
+            """
+        try directory.write(text, to: "haproxy.cfg")
+    }
+
+    /// Returns when it serves.
+    func start() async throws {
+        try await blocking.run { [self] in
+            guard FileManager.default.isExecutableFile(atPath: Self.executable) else {
+                throw Program.Failure(description: "\(Self.executable) is not installed: apt-get install haproxy")
+            }
+            let log = directory.path("haproxy.log")
+            let child = try Program(
+                // It must not outlive the tests, however they end.
+                arguments: ["setpriv", "--pdeathsig", "KILL", Self.executable] + (isMaster ? ["-W"] : []) + [
+                    "-db", "-p", pidFile, "-f", configuration,
+                ]
+            ).start(output: log, errors: log)
+            process.withLock { $0 = child }
+            if !isMaster { try directory.write("\(child)\n", to: "haproxy.pid") }
+            for _ in 0..<3000 {
+                if Program.wait(for: child, seconds: 0) != nil {
+                    process.withLock { $0 = 0 }
+                    throw Program.Failure(
+                        description:
+                            "HAProxy ended at once: \((try? String(contentsOfFile: log, encoding: .utf8)) ?? "")")
+                }
+                if Loopback.accepts(port), (try? ask("show info"))?.contains("Pid:") == true { return }
+                usleep(10_000)
+            }
+            throw Program.Failure(description: "HAProxy does not get ready")
+        }
+    }
+
+    /// Ends it, and with `-W` its worker; returns when it is gone. Blocking.
+    func stop() {
+        let child = process.withLock { child in
+            defer { child = 0 }
+            return child
+        }
+        guard child > 0 else { return }
+        kill(child, SIGTERM)
+        if Program.wait(for: child, seconds: 5) == nil {
+            kill(child, SIGKILL)
+            _ = Program.wait(for: child, seconds: 5)
+        }
+    }
+
+    func restart() async throws {
+        try await blocking.run { [self] in stop() }
+        try await start()
+    }
+
+    /// Sends one command as any admin client would. Blocking.
+    @discardableResult
+    func ask(_ command: String, payload: Data? = nil) throws -> String {
+        try FakeHAProxy.ask(socket, Data("\(command)\n".utf8) + (payload.map { $0 + [10] } ?? Data()))
+    }
+}
+
+/// TCP on the loopback.
+enum Loopback {
+    /// A port that nobody listens on now.
+    static func freePort() throws -> Int {
+        let descriptor = try listen(backlog: nil)
+        defer { close(descriptor) }
+        return try port(of: descriptor)
+    }
+
+    /// A bound socket that listens (with a backlog) and never accepts: what connects to it waits for ever.
+    static func listen(backlog: Int32?) throws -> Int32 {
+        let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+        var address = Self.address(0)
+        let bound = withUnsafePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+            }
+        }
+        guard descriptor >= 0, bound == 0, backlog.map({ Glibc.listen(descriptor, $0) }) ?? 0 == 0 else {
+            throw POSIXError(.init(rawValue: errno) ?? .EIO)
+        }
+        return descriptor
+    }
+
+    static func port(of descriptor: Int32) throws -> Int {
+        var address = sockaddr_in()
+        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+        let result = withUnsafeMutablePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { getsockname(descriptor, $0, &length) }
+        }
+        guard result == 0 else { throw POSIXError(.init(rawValue: errno) ?? .EIO) }
+        return Int(UInt16(bigEndian: address.sin_port))
+    }
+
+    static func accepts(_ port: Int) -> Bool {
+        let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+        guard descriptor >= 0 else { return false }
+        defer { close(descriptor) }
+        var address = Self.address(port)
+        return withUnsafePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) == 0
+            }
+        }
+    }
+
+    private static func address(_ port: Int) -> sockaddr_in {
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_addr.s_addr = inet_addr("127.0.0.1")
+        address.sin_port = UInt16(truncatingIfNeeded: port).bigEndian
+        return address
+    }
+}
