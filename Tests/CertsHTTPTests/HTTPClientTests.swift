@@ -142,7 +142,7 @@ struct HTTPClientTests {
         let error = await failure(.init(), HTTPRequest(.get, server.url, limits: quick))
         #expect(error?.code == .http)
         #expect(error?.retry == .later)
-        #expect(ContinuousClock.now - start < .seconds(5))
+        #expect(ContinuousClock.now - start < .seconds(60), "without a deadline it would wait for ever")
     }
 
     @Test("a server that drips ends at the deadline")
