@@ -103,6 +103,22 @@ import Testing
         #expect(try await scene.expectOneTruth().revision == 2)
     }
 
+    @Test func `a database whose making was interrupted is made to its end`() async throws {
+        let scene = try await RotationScene.make()
+        try FileManager.default.createDirectory(
+            atPath: scene.state, withIntermediateDirectories: false, attributes: [.posixPermissions: 0o700])
+        // The first thing that is ever written to it, in a transaction of its own.
+        let script = """
+            import sqlite3, sys
+            database = sqlite3.connect(sys.argv[1])
+            database.execute("CREATE TABLE grdb_migrations (identifier TEXT NOT NULL PRIMARY KEY)")
+            database.commit()
+            """
+        try await tool("python3", "-c", script, scene.state + "/certs.sqlite")
+        try await scene.certs("rotate", exits: 0)
+        #expect(try await scene.expectOneTruth().revision == 1)
+    }
+
     @Test func `a database that another program has locked`() async throws {
         let (scene, served) = try await rotated()
         let script = """

@@ -25,12 +25,23 @@ struct RotateCommand: AsyncParsableCommand {
         let wanted =
             all ? assembly.declarations.certificates.map(\.name) : try names.map { try assembly.declaration($0).name }
         if dryRun { return try await printPlan(assembly.engine, wanted) }
-        try await assembly.engine.recover()
-        let results =
+        let recovered = try await assembly.engine.recover()
+        let rotated =
             wanted.isEmpty && !all ? try await assembly.engine.rotateDue() : await assembly.engine.rotate(wanted)
+        let results = Self.merged(recovered, rotated)
         try RotationResults(results).print(output.output)
         let status = ExitStatus(results)
         if status != .done { throw status }
+    }
+
+    /// What an interrupted rotation came to is told too when it ended badly, unless its certificate was worked on again.
+    private static func merged(
+        _ recovered: [RotationEngine.Result], _ rotated: [RotationEngine.Result]
+    ) -> [RotationEngine.Result] {
+        let workedOn = Set(rotated.filter { !$0.isSkipped }.map(\.certificate))
+        let failed = recovered.filter { $0.isFailure && !workedOn.contains($0.certificate) }
+        let told = Set(failed.map(\.certificate))
+        return failed + rotated.filter { !told.contains($0.certificate) }
     }
 
     private func printPlan(_ engine: RotationEngine, _ wanted: [Name]) async throws {
@@ -93,4 +104,18 @@ func runOne(
     try RotationResults([result]).print(output.output)
     let status = ExitStatus(result)
     if status != .done { throw status }
+}
+
+extension RotationEngine.Result {
+    fileprivate var certificate: Name {
+        switch self {
+        case .rotated(let rotation), .waiting(let rotation): rotation.certificate
+        case .skipped(let item): item.certificate
+        case .failed(let name, _): name
+        }
+    }
+
+    fileprivate var isSkipped: Bool {
+        if case .skipped = self { true } else { false }
+    }
 }
