@@ -109,7 +109,7 @@ import Testing
 
     @Test func aRefusedConnectionSaysSo() throws {
         let error = try #require(throws: CertsError.self) {
-            try TLSProbe(host: "127.0.0.1", port: LoopbackListener.freePort()).run()
+            try TLSProbe(host: "127.0.0.1", port: LoopbackPort.reserve()).run()
         }
         #expect(error.code == .probeFailed && error.message.contains("Connection refused"))
     }

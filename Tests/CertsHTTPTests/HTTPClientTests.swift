@@ -1,5 +1,6 @@
 import CertsCore
 import CertsHTTP
+import CertsTesting
 import Foundation
 import Testing
 
@@ -189,7 +190,7 @@ struct HTTPClientTests {
 
     @Test("nobody listens: refused, to be tried later")
     func refused() async throws {
-        let port = try RawServer.freePort()
+        let port = try LoopbackPort.reserve()
         let error = await failure(.init(), HTTPRequest(.get, "http://127.0.0.1:\(port)/x?token=secret"))
         #expect(error?.retry == .later)
         #expect(error?.subject == "http://127.0.0.1:\(port)/x")
