@@ -39,7 +39,7 @@ package final class RealHAProxy: @unchecked Sendable {
         guard FileManager.default.isExecutableFile(atPath: Self.executable) else {
             throw Failed(description: "\(Self.executable) is not installed: apt-get install haproxy")
         }
-        port = try UnixSocket.freePort()
+        port = try LoopbackPort.reserve()
         socket = directory.path("admin.sock")
         operatorSocket = directory.path("operator.sock")
         pidFile = directory.path("haproxy.pid")

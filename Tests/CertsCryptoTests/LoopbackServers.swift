@@ -10,7 +10,7 @@ final class OpenSSLServer {
 
     init(_ identities: [TestPKI.Identity], chain: [Certificate] = [], _ options: String...) throws {
         directory = try TemporaryDirectory()
-        port = try LoopbackListener.freePort()
+        port = try LoopbackPort.reserve()
         var arguments = ["openssl", "s_server", "-accept", "127.0.0.1:\(port)", "-quiet", "-naccept", "1000"]
         for (index, identity) in identities.enumerated() {
             let prefix = index == 0 ? "-" : "-d"
@@ -111,12 +111,6 @@ final class LoopbackListener: Sendable {
         }
         guard result == 0 else { throw POSIXError(.EADDRINUSE) }
         return (descriptor, Int(UInt16(bigEndian: address.sin_port)))
-    }
-
-    static func freePort() throws -> Int {
-        let (descriptor, port) = try listen()
-        close(descriptor)
-        return port
     }
 
     struct NotListening: Error {}

@@ -75,6 +75,6 @@ import Testing
         bytes.replaceSubrange(count, with: [0x02, 0x04, 0x7f, 0xff, 0xff, 0xff])
         let start = ContinuousClock.now
         #expect(throws: CertsError(.certificateMalformed, "")) { try PKCS12.read(bytes, passphrase: Secret("sesame")) }
-        #expect(ContinuousClock.now - start < .seconds(5))
+        #expect(ContinuousClock.now - start < .seconds(60), "hours would be needed to count to the end")
     }
 }

@@ -99,7 +99,7 @@ import Testing
         let error = #expect(throws: CertsError.self) {
             try TLSProbe(host: "127.0.0.1", port: server.port, deadline: .milliseconds(700)).run()
         }
-        #expect(ContinuousClock.now - start < .seconds(3))
+        #expect(ContinuousClock.now - start < .seconds(30), "bounded by its deadline, however busy the machine is")
         let hangs: Set<LoopbackListener.Behaviour> = [.hangs, .hangsAfterHello, .drips]
         #expect(
             error?.code == (hangs.contains(behaviour) ? .probeTimeout : .probeFailed), "\(String(describing: error))")
@@ -109,19 +109,9 @@ import Testing
 
     @Test func aRefusedConnectionSaysSo() throws {
         let error = try #require(throws: CertsError.self) {
-            try TLSProbe(host: "127.0.0.1", port: LoopbackListener.freePort()).run()
+            try TLSProbe(host: "127.0.0.1", port: LoopbackPort.reserve()).run()
         }
         #expect(error.code == .probeFailed && error.message.contains("Connection refused"))
-    }
-
-    @Test func anAddressThatDropsEverythingEndsAtTheDeadline() throws {
-        let start = ContinuousClock.now
-        // TEST-NET-1 (RFC 5737): no route or no answer, never a server.
-        let error = #expect(throws: CertsError.self) {
-            try TLSProbe(host: "192.0.2.1", port: 443, deadline: .milliseconds(300)).run()
-        }
-        #expect(error?.code == .probeTimeout || error?.code == .probeFailed)
-        #expect(ContinuousClock.now - start < .seconds(2))
     }
 
     @Test(

@@ -168,7 +168,7 @@ import Testing
         let elapsed = await clock.measure { failure = await run(arguments, deadline: .milliseconds(300)) }
         #expect(failure?.code == .targetReloadFailed)
         #expect(failure?.message.contains("did not end within") == true)
-        #expect(elapsed < .seconds(4))
+        #expect(elapsed < .seconds(40), "the command itself would take a minute")
     }
 
     @Test func doesNotWaitForWhatACommandLeavesRunning() async {

@@ -59,14 +59,6 @@ struct RawServer: Sendable {
 
     var url: String { "http://127.0.0.1:\(port)" }
 
-    /// A loopback port on which nobody listens (a moment ago).
-    static func freePort() throws -> UInt16 {
-        let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-        defer { close(descriptor) }
-        guard descriptor >= 0, bindLoopback(descriptor) else { throw POSIXError(.EADDRINUSE) }
-        return port(of: descriptor)
-    }
-
     private static func readRequest(_ client: Int32) -> String {
         var bytes: [UInt8] = []
         var buffer = [UInt8](repeating: 0, count: 4096)

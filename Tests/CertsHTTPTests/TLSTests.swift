@@ -1,5 +1,6 @@
 import CertsCore
 import CertsHTTP
+import CertsTesting
 import Foundation
 import Testing
 
@@ -13,7 +14,7 @@ private final class TLSServer {
         directory = NSTemporaryDirectory() + "certs-tls-\(UUID().uuidString.prefix(8))"
         try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
         // A port that was free a moment ago: s_server cannot tell which one it got.
-        port = Int(try RawServer.freePort())
+        port = try LoopbackPort.reserve()
         let directory = directory
         for name in ["right", "wrong"] {
             try await Self.run([

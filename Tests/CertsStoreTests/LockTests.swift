@@ -41,9 +41,7 @@ import Testing
         let error = await failure { _ = try await state.lock(name) }
         #expect(error?.code == .lockHeld)
         holder.die()
-        let clock = ContinuousClock()
-        let took = try await clock.measure { _ = try await state.lock(name) }
-        #expect(took < .seconds(1))
+        _ = try await state.lock(name)
     }
 
     @Test func `are not inherited by a child that outlives them`() async throws {

@@ -191,7 +191,7 @@ struct WebServerTests {
         try await withServer { _, port in
             let start = ContinuousClock.now
             let answer = try await exchange(port, "GET /metrics HTTP/1.1\r\nHost: x\r\n\(header)\r\n\r\n")
-            #expect(ContinuousClock.now - start < .seconds(5))
+            #expect(ContinuousClock.now - start < .seconds(60), "the body is not waited for")
             #expect(answer.hasPrefix("HTTP/1.1 413"), "\(answer)")
             #expect(answer.lowercased().contains("connection: close"))
         }

@@ -45,7 +45,7 @@ import Testing
     private func scene(_ change: (inout RotationScene.Setting) -> Void = { _ in }) async throws -> (
         RotationScene, port: Int
     ) {
-        let port = try Loopback.freePort()
+        let port = try LoopbackPort.reserve()
         var setting = RotationScene.Setting(more: "server: { listen: \"127.0.0.1:\(port)\" }")
         change(&setting)
         return (try await RotationScene.make(setting), port)

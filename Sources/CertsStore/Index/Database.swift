@@ -49,10 +49,23 @@ package final class Database: Sendable {
             }
             // In one transaction: another process may be making the tables at this moment.
             try queue.read { try check($0, migrator: migrator, path: path) }
+            let isNew = try queue.read { try !$0.tableExists("certificate") }
             try migrate(queue, by: migrator)
+            if isNew { try fill(queue, from: directory) }
             return Database(queue: queue, path: path, root: directory.root, opened: status)
         } catch {
             throw DatabaseFailure.error(error, path: path)
+        }
+    }
+
+    /// A database that was lost or emptied begins with what the files know, instead of issuing everything anew.
+    private static func fill(_ queue: DatabaseQueue, from directory: StateDirectory) throws {
+        let harvest = try Harvest(of: directory)
+        try queue.write { connection in
+            // Another process may have been first.
+            guard try Int.fetchOne(connection, sql: "SELECT count(*) FROM certificate") == 0 else { return }
+            for state in harvest.states { try store(state, in: connection) }
+            for rotation in harvest.rotations { try store(rotation, in: connection) }
         }
     }
 

@@ -65,7 +65,7 @@ extension Database {
 }
 
 /// What the files say.
-private struct Harvest: Sendable {
+struct Harvest: Sendable {
     var states: [CertificateState] = []
     var rotations: [Rotation] = []
     var revisions = 0

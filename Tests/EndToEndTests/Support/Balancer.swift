@@ -21,7 +21,7 @@ final class Balancer: Sendable {
     init(in directory: TemporaryDirectory, crt: [String], isMaster: Bool = false) throws {
         self.directory = directory
         self.isMaster = isMaster
-        port = try Loopback.freePort()
+        port = try LoopbackPort.reserve()
         socket = directory.path("admin.sock")
         pidFile = directory.path("haproxy.pid")
         configuration = directory.path("haproxy.cfg")
@@ -106,13 +106,6 @@ final class Balancer: Sendable {
 
 /// TCP on the loopback.
 enum Loopback {
-    /// A port that nobody listens on now.
-    static func freePort() throws -> Int {
-        let descriptor = try listen(backlog: nil)
-        defer { close(descriptor) }
-        return try port(of: descriptor)
-    }
-
     /// A bound socket that listens (with a backlog) and never accepts: what connects to it waits for ever.
     static func listen(backlog: Int32?) throws -> Int32 {
         let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
