@@ -106,8 +106,8 @@ final class Balancer: Sendable {
 
 /// TCP on the loopback.
 enum Loopback {
-    /// A bound socket that listens (with a backlog) and never accepts: what connects to it waits for ever.
-    static func listen(backlog: Int32?) throws -> Int32 {
+    /// A bound socket that listens and never accepts: what connects to it waits for ever.
+    static func listen(backlog: Int32) throws -> Int32 {
         let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
         var address = Self.address(0)
         let bound = withUnsafePointer(to: &address) { pointer in
@@ -115,7 +115,7 @@ enum Loopback {
                 bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
             }
         }
-        guard descriptor >= 0, bound == 0, backlog.map({ Glibc.listen(descriptor, $0) }) ?? 0 == 0 else {
+        guard descriptor >= 0, bound == 0, Glibc.listen(descriptor, backlog) == 0 else {
             throw POSIXError(.init(rawValue: errno) ?? .EIO)
         }
         return descriptor
