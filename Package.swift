@@ -49,8 +49,11 @@ let package = Package(
         .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
         .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
 
+        // Runs before `main`: OpenSSL without its clean-up at exit.
+        .target(name: "COpenSSLStart", linkerSettings: [.linkedLibrary("crypto")]),
+
         library("CertsCore"),
-        library("CertsCrypto", ["CertsCore", "COpenSSL"]),
+        library("CertsCrypto", ["CertsCore", "COpenSSL", "COpenSSLStart"]),
         library("CertsHTTP", ["CertsCore", "CCurl"]),
         library("CertsStore", ["CertsCore", .product(name: "GRDB", package: "GRDB.swift"), systemPackage]),
         library("CertsIssuers", ["CertsCore", "CertsCrypto", logging]),
