@@ -12,8 +12,15 @@ final class KernelLock: HeldLock {
 
     private init(_ descriptor: Descriptor) { held = Mutex(descriptor) }
 
+    deinit { release() }
+
+    /// Unlocks, and does not leave that to the closing: a child between `fork` and `exec` still has the descriptor, and
+    /// the lock would last until then.
     func release() {
-        held.withLock { $0 = nil }
+        held.withLock { descriptor in
+            if let descriptor { flock(descriptor.raw, LOCK_UN) }
+            descriptor = nil
+        }
     }
 
     /// Takes the lock if it is free; never waits.
