@@ -44,6 +44,28 @@ import Testing
         #expect(CSV.escaped(cell) == expected)
     }
 
+    /// `certs rotate | head -1`, `>&-`, a full disk behind stdout: Foundation's FileHandle would end the program.
+    @Test func aReaderThatIsGoneDoesNotEndTheProgram() throws {
+        signal(SIGPIPE, SIG_IGN)
+        var ends: [Int32] = [0, 0]
+        try #require(pipe(&ends) == 0)
+        close(ends[0])
+        Terminal.write(Array("lost".utf8), to: ends[1])
+        #expect(errno == EPIPE)
+        close(ends[1])
+        Terminal.write(Array("lost".utf8), to: -1)
+        let full = open("/dev/full", O_WRONLY)
+        Terminal.write(Array("lost".utf8), to: full)
+        #expect(errno == ENOSPC)
+        close(full)
+    }
+
+    @Test func namesOfFilesCannotForgeALineInAnyFormat() {
+        let hostile = [Item(name: "a\nb\u{1b}[2J", days: 0, due: nil)]
+        #expect(!CSV.render(hostile, Self.columns).contains("\u{1b}"))
+        #expect(CSV.render(hostile, Self.columns).split(separator: "\n").count == 2)
+    }
+
     @Test func aTableCannotBeForgedFromOutside() {
         let hostile = [Item(name: "a\nroot  valid\u{1b}[2J", days: 0, due: nil)]
         let lines = Table.render(hostile, Self.columns).split(separator: "\n")

@@ -44,8 +44,9 @@ struct RotationRunner {
                 rotation.fail(failure, at: context.now)
             }
         }
-        context.progress(rotation)
         try await finish(rotation)
+        // Only what is recorded is said to have ended.
+        context.progress(rotation)
         return rotation
     }
 
@@ -99,9 +100,17 @@ struct RotationRunner {
         do {
             try await context.journal.close(rotation, state: state)
         } catch {
-            let what = rotation.outcome == .committed ? "the new certificate is served" : "the rotation has ended"
+            let what =
+                switch rotation.outcome {
+                case .committed: "the new certificate is served"
+                case .rollbackFailed: "THE ROLLBACK FAILED, look at the target now"
+                case .rolledBack: "the old certificate is served again"
+                default: "the rotation has failed, and nothing live was touched"
+                }
+            let reason = rotation.failure.map { " (\($0.message))" } ?? ""
             throw CertsError(
-                .fileUnwritable, "\(what), but that could not be recorded", subject: rotation.certificate.rawValue,
+                .fileUnwritable, "\(what)\(reason), but that could not be recorded",
+                subject: rotation.certificate.rawValue,
                 hint: "make room for the state directory; the next `certs rotate` completes the record", cause: error,
                 retry: .later)
         }

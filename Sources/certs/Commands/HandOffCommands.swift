@@ -45,6 +45,7 @@ struct ImportCommand: AsyncParsableCommand {
     var chain: String?
 
     func run() async throws {
+        Interruption.finishesFirst()
         let reporter = RotationReporter()
         let assembly = try await Assembly.make(global, progress: { reporter.report($0) })
         let declaration = try assembly.declaration(name)

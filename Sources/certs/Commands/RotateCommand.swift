@@ -20,6 +20,7 @@ struct RotateCommand: AsyncParsableCommand {
 
     func run() async throws {
         guard !(all && !names.isEmpty) else { throw ValidationError("give names or --all, not both") }
+        Interruption.finishesFirst()
         let reporter = RotationReporter()
         let assembly = try await Assembly.make(global, progress: { reporter.report($0) })
         let wanted =
@@ -96,6 +97,7 @@ func runOne(
     _ global: GlobalOptions, _ output: OutputOptions, _ name: String,
     _ body: (RotationEngine, Name) async -> RotationEngine.Result
 ) async throws {
+    Interruption.finishesFirst()
     let reporter = RotationReporter()
     let assembly = try await Assembly.make(global, progress: { reporter.report($0) })
     let certificate = try assembly.declaration(name).name

@@ -46,7 +46,7 @@ struct MetricsCommand: AsyncParsableCommand {
         ).publish()
         let text = published.current.metricsText
         guard let textfile else {
-            FileHandle.standardOutput.write(Data(text))
+            Terminal.write(text, to: STDOUT_FILENO)
             return
         }
         let path = URL(fileURLWithPath: textfile).standardizedFileURL.path

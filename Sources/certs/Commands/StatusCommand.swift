@@ -22,7 +22,8 @@ struct StatusCommand: AsyncParsableCommand {
         if rebuild { try await makeDatabaseAgain() }
         let assembly = try await Assembly.make(global)
         let certificate = try name.map { try assembly.declaration($0).name }
-        if observe { try await assembly.engine.observe(only: certificate.map { [$0] }) }
+        if rebuild { try await assembly.engine.reconcile() }
+        if observe || rebuild { try await assembly.engine.observe(only: certificate.map { [$0] }) }
         let report = try await assembly.engine.status(of: certificate, at: Date())
         try Listing(document: report, items: report.certificates, columns: Self.columns).print(output.output)
     }

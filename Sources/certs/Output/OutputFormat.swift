@@ -1,4 +1,5 @@
 import ArgumentParser
+import CertsCore
 import Foundation
 
 /// `-o`: how a command prints its data.
@@ -38,7 +39,8 @@ struct Listing<Document: Encodable, Item: Encodable> {
         case .csv: Terminal.print(CSV.render(items, columns))
         case .json: Terminal.print(try JSON.encode(document, pretty: true))
         case .jsonl: for item in items { Terminal.print(try JSON.encode(item, pretty: false)) }
-        case .name: for item in items { Terminal.print(columns.first.map { $0.value(item) } ?? "") }
+        case .name:
+            for item in items { Terminal.print(columns.first.map { TerminalText.sanitized($0.value(item)) } ?? "") }
         }
     }
 }
@@ -60,7 +62,7 @@ enum JSON {
 enum CSV {
     static func render<Item>(_ items: [Item], _ columns: [Column<Item>]) -> String {
         var lines = [columns.map { escaped($0.title.lowercased().replacingOccurrences(of: " ", with: "_")) }]
-        lines += items.map { item in columns.map { escaped($0.value(item)) } }
+        lines += items.map { item in columns.map { escaped(TerminalText.sanitized($0.value(item), limit: 65_536)) } }
         return lines.map { $0.joined(separator: ",") }.joined(separator: "\n")
     }
 

@@ -40,7 +40,7 @@ final class RotationReporter: Sendable {
 
     private static func end(_ rotation: Rotation) -> String {
         switch rotation.outcome {
-        case .committed: Terminal.green("✓ done: seen served")
+        case .committed: Terminal.green(rotation.deployments.isEmpty ? "✓ done: issued" : "✓ done: seen served")
         case .rolledBack: Terminal.red("✗ rolled back: the old certificate is served again")
         case .rollbackFailed: Terminal.red("✗ ROLLBACK FAILED: look at the target now")
         case .failed, nil: Terminal.red("✗ failed: nothing live was touched")
