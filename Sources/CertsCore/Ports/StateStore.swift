@@ -142,6 +142,8 @@ package protocol Inventory: Sendable {
     func due(by date: Date) async throws -> [Name]
     /// The certificates found by `certs scan`.
     func scannedFiles() async throws -> [ScannedFile]
+    /// The stamps of the same files by path, without what is in them: all that a scan needs to know what has changed.
+    func scannedStamps() async throws -> [String: FileStamp]
     /// Replaces what is known of the files below `root`.
     func replaceScannedFiles(below root: String, changed: [ScannedFile], removed: [String]) async throws
 }

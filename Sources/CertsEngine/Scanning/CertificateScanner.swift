@@ -29,9 +29,9 @@ package struct CertificateScanner: Sendable {
 
     /// - Throws: when the directory itself cannot be read; one bad file is a record with a problem, never an error.
     package func scan(_ root: String) async throws -> Summary {
-        let known = Dictionary(uniqueKeysWithValues: try await inventory.scannedFiles().map { ($0.path, $0) })
+        let known = try await inventory.scannedStamps()
         let tree = try await files.walk(root, suffixes: Self.suffixes, limits: WalkLimits())
-        let changed = await read(tree.files.filter { known[$0.path]?.stamp != $0.stamp })
+        let changed = await read(tree.files.filter { known[$0.path] != $0.stamp })
         let present = Set(tree.files.map(\.path))
         let removed = known.keys.filter { path in
             isBelow(root, path) && !present.contains(path) && !tree.problems.contains { isBelow($0.path, path) }

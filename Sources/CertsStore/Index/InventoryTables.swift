@@ -56,6 +56,16 @@ extension Database: Inventory {
         }
     }
 
+    package func scannedStamps() async throws -> [String: FileStamp] {
+        try await read { database in
+            let sql = "SELECT path, device, inode, size, modified, changed FROM file"
+            let cursor = try Row.fetchCursor(database, sql: sql)
+            var stamps: [String: FileStamp] = [:]
+            while let row = try cursor.next() { stamps[try row.decode(atIndex: 0)] = try FileStamp(row: row) }
+            return stamps
+        }
+    }
+
     /// Paths that are not at or below `root` are refused: a scan of one directory says nothing of another.
     package func replaceScannedFiles(below root: String, changed: [ScannedFile], removed: [String]) async throws {
         let prefix = root.hasSuffix("/") ? root : root + "/"
@@ -87,6 +97,16 @@ extension Database: Inventory {
     }
 }
 
+extension FileStamp {
+    /// From a row that begins with path, device, inode, size, modified, changed.
+    fileprivate init(row: Row) throws {
+        self.init(
+            device: UInt64(bitPattern: try row.decode(Int64.self, atIndex: 1)),
+            inode: UInt64(bitPattern: try row.decode(Int64.self, atIndex: 2)), size: try row.decode(atIndex: 3),
+            modified: try row.decode(atIndex: 4), changed: try row.decode(atIndex: 5))
+    }
+}
+
 extension ScannedFile {
     fileprivate var columns: StatementArguments {
         let packed = record.map { record in
@@ -103,10 +123,7 @@ extension ScannedFile {
     }
 
     fileprivate init(row: Row) throws {
-        let stamp = FileStamp(
-            device: UInt64(bitPattern: try row.decode(Int64.self, atIndex: 1)),
-            inode: UInt64(bitPattern: try row.decode(Int64.self, atIndex: 2)), size: try row.decode(atIndex: 3),
-            modified: try row.decode(atIndex: 4), changed: try row.decode(atIndex: 5))
+        let stamp = try FileStamp(row: row)
         let record = try row.decode(Data?.self, atIndex: 7).map { packed in
             try packed.withUnsafeBytes { bytes in
                 var unpacker = Unpacker(bytes)
