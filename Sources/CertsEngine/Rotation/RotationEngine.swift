@@ -17,7 +17,7 @@ package struct RotationEngine: Sendable {
     /// What is or becomes due, for all declared certificates or for some.
     package func plan(at date: Date, only names: Set<Name>? = nil) async throws -> [PlanItem] {
         let planner = context.planner
-        let wanted = context.declared.filter { names?.contains($0.key) ?? true }
+        let wanted = names.map { names in context.declared.filter { names.contains($0.key) } } ?? context.declared
         var items: [PlanItem] = []
         if wanted.count < 100 {
             for (name, declaration) in wanted {
@@ -28,9 +28,11 @@ package struct RotationEngine: Sendable {
             items = try await context.inventory.compactMapStates { state in
                 wanted[state.name].map { planner.item(for: $0, state: state, at: date) }
             }
-            let known = Set(items.map(\.certificate))
-            items += wanted.values.filter { !known.contains($0.name) }.map {
-                planner.item(for: $0, state: nil, at: date)
+            if items.count < wanted.count {
+                let known = Set(items.map(\.certificate))
+                items += wanted.values.filter { !known.contains($0.name) }.map {
+                    planner.item(for: $0, state: nil, at: date)
+                }
             }
         }
         return Planner.inOrder(items)
