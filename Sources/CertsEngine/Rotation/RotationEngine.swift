@@ -306,7 +306,7 @@ package struct RotationEngine: Sendable {
         guard let previous, let step = reading.step(since: previous) else { return }
         throw CertsError(
             .clockStepped,
-            "the clock was set \(step < 0 ? "back" : "forward") by \(Int(abs(step))) seconds since the last run",
+            "the clock was set \(step < 0 ? "back" : "forward") by \(Int(min(abs(step), 1e15))) seconds since the last run",
             hint: "if the time is right now, run again: a second reading that agrees is believed", retry: .later)
     }
 }
