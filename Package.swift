@@ -56,8 +56,10 @@ let package = Package(
         library("CertsCrypto", ["CertsCore", "COpenSSL", "COpenSSLStart"]),
         library("CertsHTTP", ["CertsCore", "CCurl"]),
         library("CertsStore", ["CertsCore", .product(name: "GRDB", package: "GRDB.swift"), systemPackage]),
-        library("CertsIssuers", ["CertsCore", "CertsCrypto", logging]),
-        library("CertsHAProxy", ["CertsCore", "CertsCrypto", nioCore, nioPosix, subprocess, systemPackage, logging]),
+        library("CertsIssuers", ["CertsCore", "CertsCrypto", "CertsHTTP", logging]),
+        library(
+            "CertsHAProxy",
+            ["CertsCore", "CertsCrypto", "CertsHTTP", nioCore, nioPosix, subprocess, systemPackage, logging]),
         library(
             "CertsEngine",
             [

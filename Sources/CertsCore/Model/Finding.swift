@@ -30,3 +30,11 @@ package struct Finding: Sendable, Hashable, Codable {
     /// An error stops a rotation before anything is staged; warnings and notes are only reported.
     package var isBlocking: Bool { severity == .error }
 }
+
+extension Finding {
+    /// An error, seen as the result of a check.
+    package init(error: CertsError, id: String) {
+        let named = error.subject.flatMap { error.message.contains($0) ? nil : "\($0): \(error.message)" }
+        self.init(id: id, severity: .error, message: named ?? error.message, remedy: error.hint ?? "see the message")
+    }
+}

@@ -29,7 +29,9 @@ package struct ReloadTarget: DeploymentTarget {
     {
         let path = declaration.bundlePath(for: bundle.certificate)
         let disk = try await files.read(path, limit: LiveBundle.sizeLimit)
-        try await reloader.check()
+        if let blocking = await reloader.check(bundlePaths: [path]).first(where: \.isBlocking) {
+            throw CertsError(.targetReloadFailed, blocking.message, subject: path, hint: blocking.remedy, retry: .later)
+        }
         let baseline = await proof.observe(declaration.probes(for: bundle.names), now: now)
         var previous = disk.map { LiveBundle($0) }
         var findings: [Finding] = []
@@ -60,7 +62,7 @@ package struct ReloadTarget: DeploymentTarget {
                 if let validate = declaration.validate {
                     try await CommandRunner.run(validate, purpose: "the validation command")
                 }
-                try await reloader.reload()
+                _ = try await reloader.reload(within: declaration.verifyWithin)
                 logger.info("HAProxy was asked to reload", metadata: ["file": "\(receipt.bundlePath)"])
             }
         }
@@ -84,7 +86,7 @@ package struct ReloadTarget: DeploymentTarget {
                 // Where the disk was never changed HAProxy was never asked; after a crash nobody knows.
                 guard isChanged || resuming else { return }
                 do {
-                    try await reloader.reload()
+                    _ = try await reloader.reload(within: declaration.verifyWithin)
                 } catch {
                     throw CertsError.wrapping(error).noting(
                         "the file \(receipt.bundlePath) is restored, HAProxy was not reloaded")
@@ -107,7 +109,7 @@ package struct ReloadTarget: DeploymentTarget {
             return try await prove(declaration.verifyWithin / 3)
         } catch let error as CertsError where error.code == .servedOther {
             logger.notice("the reload does not show yet, asking for it again", metadata: ["reason": "\(error)"])
-            try await withUncancelledTask { try await reloader.reload() }
+            try await withUncancelledTask { _ = try await reloader.reload(within: declaration.verifyWithin) }
             return try await prove(declaration.verifyWithin * 2 / 3)
         }
     }

@@ -1,79 +1,44 @@
 import CertsCore
-import Foundation
 
-/// How HAProxy is told to read its files again.
+/// How HAProxy is told to read its files again: one file for each method.
 protocol Reloader: Sendable {
-    /// Fails if a reload could not even be asked for; changes nothing.
-    func check() async throws
-    /// Asks for the reload. That it was asked for says nothing about its success: only a handshake does.
-    func reload() async throws
+    /// Looks whether a reload can be asked for, and whether it would reach HAProxy; changes nothing.
+    ///
+    /// - Parameter bundlePaths: the files that HAProxy is to read again, as this host names them.
+    /// - Returns: what stands in the way (errors), and what deserves a look (warnings); empty: all is well.
+    func check(bundlePaths: [String]) async -> [Finding]
+
+    /// Asks for the reload, and waits for its outcome as far as this method can see one.
+    ///
+    /// Whatever it says, only a handshake proves what is served.
+    ///
+    /// - Parameter limit: how long the new process may take to load.
+    /// - Throws: `target.reloadFailed` with HAProxy's own words where they can be had, `target.unreachable`,
+    ///   `target.timeout`.
+    func reload(within limit: Duration) async throws -> ReloadOutcome
 }
 
-/// A program, run by its argument vector.
-struct CommandReloader: Reloader {
-    let command: CommandLine
+/// What a reload is known to have done.
+struct ReloadOutcome: Sendable, Equatable {
+    var evidence: Evidence
+    /// Processes that finish their connections with the old certificate in memory.
+    var oldWorkers: [OldWorker] = []
 
-    func check() async throws {}
-
-    func reload() async throws {
-        try await CommandRunner.run(command, purpose: "the reload command")
+    enum Evidence: Sendable, Equatable {
+        /// A worker that was not there before has loaded its files.
+        case newWorker(pid: Int)
+        /// HAProxy's master said so (`Success=1`, HAProxy 2.7 and later).
+        case reported
+        /// The method cannot see the outcome: it was asked for, no more.
+        case askedFor
     }
 }
 
-/// A signal to the master process whose pid is in a file (management manual §4).
-struct SignalReloader: Reloader {
-    let pidFile: String
-    let signal: ReloadSignal
-    let files: any LiveFiles
-
-    func check() async throws { _ = try await process() }
-
-    func reload() async throws {
-        let pid = try await process()
-        let number =
-            switch signal {
-            case .usr2: SIGUSR2
-            case .hup: SIGHUP
-            }
-        guard kill(pid, number) != 0 else { return }
-        let code = errno
-        throw failure(
-            "cannot send SIG\(signal.rawValue) to the process \(pid): \(String(cString: strerror(code)))",
-            hint: code == EPERM
-                ? "run certs as the user of HAProxy's master process, or as root" : "start HAProxy, then run again")
-    }
-
-    /// The pid in the file, if such a process runs and is HAProxy: pids are used again, and SIGHUP ends other programs.
-    private func process() async throws -> pid_t {
-        guard let file = try await files.read(pidFile, limit: 4096) else {
-            throw failure(
-                "there is no file \(pidFile)", hint: "start HAProxy with `-p \(pidFile)` or `pidfile \(pidFile)`")
-        }
-        let text = file.contents.withBytes { String(decoding: $0, as: UTF8.self) }
-        let words = text.split(whereSeparator: \.isWhitespace)
-        guard words.count == 1, let pid = words.first.flatMap({ pid_t($0) }), pid > 1 else {
-            throw failure(
-                "\(pidFile) does not hold one process id",
-                hint: "it must be written by HAProxy in master-worker mode (`-W`)")
-        }
-        guard kill(pid, 0) == 0 || errno == EPERM else {
-            throw failure("the process \(pid) in \(pidFile) is not running", hint: "start HAProxy, then run again")
-        }
-        let name = (try? String(contentsOfFile: "/proc/\(pid)/comm", encoding: .utf8))?.trimmingCharacters(
-            in: .newlines)
-        let program = try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\(pid)/exe")
-        let isHAProxy = [name, program?.split(separator: "/").last.map(String.init)].contains {
-            $0?.hasPrefix("haproxy") == true
-        }
-        guard isHAProxy else {
-            throw failure(
-                "the process \(pid) in \(pidFile) is '\(TerminalText.sanitized(name ?? "unknown", limit: 64))', not HAProxy",
-                hint: "the file is left over from a process that ended: start HAProxy with `-p \(pidFile)`")
-        }
-        return pid
-    }
-
-    private func failure(_ message: String, hint: String) -> CertsError {
-        CertsError(.targetReloadFailed, message, subject: pidFile, hint: hint, retry: .later)
-    }
+/// A worker that a reload has told to end; it accepts no connection, and keeps those that it has.
+struct OldWorker: Sendable, Equatable {
+    var pid: Int
+    /// Connections that are still open; `nil`: not known.
+    var connections: Int?
+    /// Since it was started, in seconds; `nil`: not known.
+    var age: Double?
 }

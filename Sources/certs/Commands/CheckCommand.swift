@@ -116,14 +116,6 @@ struct CheckCommand: AsyncParsableCommand {
     }
 }
 
-extension Finding {
-    /// An error, seen as the result of a check.
-    init(error: CertsError, id: String) {
-        let named = error.subject.flatMap { error.message.contains($0) ? nil : "\($0): \(error.message)" }
-        self.init(id: id, severity: .error, message: named ?? error.message, remedy: error.hint ?? "see the message")
-    }
-}
-
 extension Listing {
     /// A table without a line is no news.
     func printUnlessEmptyTable(_ format: OutputFormat) throws {
