@@ -6,4 +6,6 @@ struct TargetLimits: Sendable {
     var lock: Duration = .seconds(60)
     /// After a hot swap, for endpoints that cannot be connected to.
     var connect: Duration = .seconds(2)
+    /// For a reload, where the target's `verifyWithin` is shorter: loading thousands of files takes its time.
+    var reload: Duration = .seconds(10)
 }

@@ -32,10 +32,11 @@ struct Assembly {
             issuers: try Dictionary(
                 uniqueKeysWithValues: declarations.issuers.map { ($0.name, try issuer($0, files: state)) }),
             targets: Dictionary(
-                uniqueKeysWithValues: declarations.targets.map {
-                    ($0.name, TargetFactory.make($0, files: state.liveFiles, prober: prober, logger: logger))
+                uniqueKeysWithValues: declarations.targets.flatMap(\.nodes).map {
+                    ($0.id, TargetFactory.make($0, files: state.liveFiles, prober: prober, logger: logger))
                 }),
             revisions: state, journal: database, inventory: database, schedule: database,
+            quarantine: state, staples: OCSPClient(),
             makeBundle: { try CanonicalBundle.make(leaf: $0, chain: $1, key: $2) },
             faults: FaultPoints(ProcessInfo.processInfo.environment["CERTS_FAULT"]), logger: logger, progress: progress)
         return Assembly(

@@ -25,7 +25,7 @@ struct Certs: AsyncParsableCommand {
                 name: "Look",
                 subcommands: [
                     StatusCommand.self, HistoryCommand.self, InspectCommand.self, VerifyCommand.self, ProbeCommand.self,
-                    ScanCommand.self,
+                    DriftCommand.self, ScanCommand.self,
                 ]),
             CommandGroup(name: "Serve", subcommands: [ServeCommand.self, MetricsCommand.self]),
         ])

@@ -54,7 +54,7 @@ struct EngineWorld {
             EngineContext(
                 declarations: declarations ?? self.declarations, issuers: [issuer.name: issuer],
                 targets: Dictionary(uniqueKeysWithValues: targets.map { ($0.declaration.name, $0) }), revisions: state,
-                journal: database, inventory: database, schedule: database,
+                journal: database, inventory: database, schedule: database, quarantine: state,
                 makeBundle: { leaf, chain, key in
                     key.withBytes { Secret(copying: Array(([leaf] + chain).map(\.pem).joined().utf8) + $0) }
                 },

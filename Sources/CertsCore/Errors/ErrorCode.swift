@@ -53,6 +53,7 @@ extension CertsError.Code {
     package static let targetForeignTransaction = Self("target.foreignTransaction")
     package static let targetNotReferenced = Self("target.notReferenced")
     package static let targetAmbiguous = Self("target.ambiguous")
+    package static let targetDuplicateName = Self("target.duplicateName")
     package static let targetBundleTooLarge = Self("target.bundleTooLarge")
     package static let targetReloadFailed = Self("target.reloadFailed")
 

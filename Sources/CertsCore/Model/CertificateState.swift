@@ -7,10 +7,14 @@ package struct CertificateState: Sendable, Hashable, Codable {
     package var revision: Int?
     /// The newest issued revision; later than `revision` while it is not deployed.
     package var issuedRevision: Int?
-    /// The leaf of the newest issued revision.
+    /// The leaf of the newest issued revision; of several key types the one that expires first.
     package var record: CertificateRecord?
-    /// The leaf of the current revision.
+    /// The leaf of the current revision, as above.
     package var currentRecord: CertificateRecord?
+    /// The leaves of the other key types of the current revision.
+    package var currentAlternates: [Fingerprint] = []
+    /// Until when the staples of the current revision are valid, and when they are to be fetched anew.
+    package var staple: StapleDates?
     /// What was declared when the newest issued revision was asked for.
     package var requested: RequestedProperties?
     /// The renewal time that the CA suggests (RFC 9773), if it does.
@@ -31,6 +35,11 @@ package struct CertificateState: Sendable, Hashable, Codable {
 
     /// The leaf that should be served: of the current revision, or of the newest one before the first deployment.
     package var intendedRecord: CertificateRecord? { currentRecord ?? record }
+
+    /// Every leaf that may be served.
+    package var intendedFingerprints: Set<Fingerprint> {
+        Set(currentAlternates + [intendedRecord?.fingerprint].compactMap { $0 })
+    }
 
     /// One word for tables and JSON.
     package func condition(at now: Date) -> Condition {
@@ -90,5 +99,16 @@ package struct FileStamp: Sendable, Hashable, Codable {
         self.size = size
         self.modified = modified
         self.changed = changed
+    }
+}
+
+/// The times of the OCSP responses that a certificate is deployed with; of several key types the earliest of each.
+package struct StapleDates: Sendable, Hashable, Codable {
+    package var refreshAt: Date
+    package var nextUpdate: Date?
+
+    package init(refreshAt: Date, nextUpdate: Date?) {
+        self.refreshAt = refreshAt
+        self.nextUpdate = nextUpdate
     }
 }

@@ -21,6 +21,11 @@ package struct Declarations: Sendable {
         self.server = server
         self.schedule = schedule
     }
+
+    /// The nodes of the targets of `certificate`, in the order in which they are deployed.
+    package func nodes(of certificate: CertificateDeclaration) -> [NodeDeclaration] {
+        certificate.targets.flatMap { name in targets.first { $0.name == name }?.nodes ?? [] }
+    }
 }
 
 /// A managed identity: names, key policy, issuer, targets.
@@ -33,10 +38,12 @@ package struct CertificateDeclaration: Sendable, Hashable {
     package var issuer: Name
     package var renewal: RenewalPolicy
     package var targets: [Name]
+    /// Whether the leaf is deployed with an OCSP response of its issuer's responder (RFC 6066 §8).
+    package var staple: Bool
 
     package init(
         name: Name, subject: Subject = .init(), names: [AlternativeName], key: KeyPolicy = .init(), issuer: Name,
-        renewal: RenewalPolicy = .init(), targets: [Name] = []
+        renewal: RenewalPolicy = .init(), targets: [Name] = [], staple: Bool = false
     ) {
         self.name = name
         self.subject = subject
@@ -45,11 +52,12 @@ package struct CertificateDeclaration: Sendable, Hashable {
         self.issuer = issuer
         self.renewal = renewal
         self.targets = targets
+        self.staple = staple
     }
 
     /// What an issued revision is compared with: a change of any of it makes the certificate due.
     package var requested: RequestedProperties {
-        RequestedProperties(subject: subject, names: names.sorted(), keyAlgorithm: key.algorithm, issuer: issuer)
+        RequestedProperties(subject: subject, names: names.sorted(), keyAlgorithms: key.algorithms, issuer: issuer)
     }
 }
 
@@ -58,13 +66,14 @@ package struct RequestedProperties: Sendable, Hashable, Codable {
     package var subject: Subject
     /// Sorted.
     package var names: [AlternativeName]
-    package var keyAlgorithm: KeyAlgorithm
+    /// One leaf for each, in this order.
+    package var keyAlgorithms: [KeyAlgorithm]
     package var issuer: Name
 
-    package init(subject: Subject, names: [AlternativeName], keyAlgorithm: KeyAlgorithm, issuer: Name) {
+    package init(subject: Subject, names: [AlternativeName], keyAlgorithms: [KeyAlgorithm], issuer: Name) {
         self.subject = subject
         self.names = names
-        self.keyAlgorithm = keyAlgorithm
+        self.keyAlgorithms = keyAlgorithms
         self.issuer = issuer
     }
 }
@@ -113,105 +122,6 @@ package struct LocalAuthorityPolicy: Sendable, Hashable {
         self.validity = validity
         self.keyAlgorithm = keyAlgorithm
         self.permittedNames = permittedNames
-    }
-}
-
-/// Where a bundle goes: one HAProxy, its file, its reload method, its endpoints.
-package struct TargetDeclaration: Sendable, Hashable {
-    package var name: Name
-    /// Absolute; `{name}` stands for the certificate's name.
-    package var bundle: String
-    package var reload: ReloadMethod
-    package var endpoints: [Endpoint]
-    /// How long the endpoints may take to serve the new certificate after the reload.
-    package var verifyWithin: Duration
-    /// A command that must succeed before HAProxy is asked to reload, e.g. `haproxy -c -q -f FILE`.
-    package var validate: CommandLine?
-
-    package init(
-        name: Name, bundle: String, reload: ReloadMethod, endpoints: [Endpoint], verifyWithin: Duration = .seconds(15),
-        validate: CommandLine? = nil
-    ) {
-        self.name = name
-        self.bundle = bundle
-        self.reload = reload
-        self.endpoints = endpoints
-        self.verifyWithin = verifyWithin
-        self.validate = validate
-    }
-
-    /// The path of the bundle of `certificate`.
-    package func bundlePath(for certificate: Name) -> String {
-        bundle.replacingOccurrences(of: "{name}", with: certificate.rawValue)
-    }
-}
-
-/// How HAProxy is made to use a new bundle.
-package enum ReloadMethod: Sendable, Hashable {
-    /// Hot swap through the runtime API at this Unix socket; HAProxy's process and connections stay (manual §9.3).
-    case runtime(socket: String)
-    /// A signal to the process whose pid is in the file.
-    case signal(pidFile: String, signal: ReloadSignal)
-    /// An argument vector, never a shell.
-    case command(CommandLine)
-
-    /// The word in `method:`.
-    package var word: String {
-        switch self {
-        case .runtime: "runtime"
-        case .signal: "signal"
-        case .command: "command"
-        }
-    }
-}
-
-/// The signals that make a master-worker HAProxy reload (management manual §4).
-package enum ReloadSignal: String, Sendable, Hashable, CaseIterable {
-    case usr2 = "USR2"
-    case hup = "HUP"
-}
-
-/// A program with its arguments, run without a shell, with a deadline.
-package struct CommandLine: Sendable, Hashable {
-    package var arguments: [String]
-    package var deadline: Duration
-
-    package init(arguments: [String], deadline: Duration = .seconds(30)) {
-        self.arguments = arguments
-        self.deadline = deadline
-    }
-}
-
-/// An address, port and server name that serves a certificate.
-package struct Endpoint: Sendable, Hashable, Codable {
-    /// A DNS name or an IP address without brackets.
-    package var host: String
-    package var port: Int
-    /// The SNI to send and the name to check; `nil`: each name of the certificate in question.
-    package var serverName: String?
-
-    package init(host: String, port: Int, serverName: String? = nil) {
-        self.host = host
-        self.port = port
-        self.serverName = serverName
-    }
-
-    /// `127.0.0.1:443`, `[::1]:443`.
-    package var address: String { host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)" }
-
-    /// Parses `HOST:PORT` and `[IPV6]:PORT`.
-    package init?(address: String, serverName: String? = nil) {
-        guard let colon = address.lastIndex(of: ":"),
-            let port = UInt16(address[address.index(after: colon)...]), port > 0
-        else { return nil }
-        var host = address[..<colon]
-        if host.hasPrefix("["), host.hasSuffix("]") {
-            host = host.dropFirst().dropLast()
-        } else if host.contains(":") {
-            return nil
-        }
-        guard !host.isEmpty, host.utf8.count <= 253, !host.contains(where: \.isWhitespace) else { return nil }
-        self.init(host: String(host), port: Int(port), serverName: serverName)
     }
 }
 

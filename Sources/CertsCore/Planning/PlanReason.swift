@@ -14,6 +14,7 @@ package enum PlanReason: String, Sendable, Hashable, Codable, CaseIterable {
     case thirdOfLifetime = "third-of-lifetime"
     case halfOfLifetime = "half-of-lifetime"
     case requested
+    case staple
     case waiting
 
     /// The reason as a sentence for people.
@@ -33,6 +34,7 @@ package enum PlanReason: String, Sendable, Hashable, Codable, CaseIterable {
         case .thirdOfLifetime: "a third of the lifetime before expiry"
         case .halfOfLifetime: "half of the lifetime before expiry"
         case .requested: "asked for by hand"
+        case .staple: "the stapled OCSP response is to be fetched anew"
         case .waiting: "the issuer has not answered yet"
         }
     }

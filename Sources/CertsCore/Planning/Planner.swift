@@ -5,17 +5,20 @@ package struct Planner: Sendable {
     /// What becomes due within this time counts as due now: the interval of the timer plus a margin for its random
     /// delay and for the rotation itself. In seconds.
     package var lookAhead: TimeInterval
+    /// The nodes of each target; a target that is not in it counts as one HAProxy.
+    var nodes: [Name: [NodeID]]
 
     /// - Parameter timerInterval: seconds until the timer runs again.
-    package init(timerInterval: TimeInterval, margin: TimeInterval = 2 * 3600) {
+    package init(timerInterval: TimeInterval, margin: TimeInterval = 2 * 3600, targets: [TargetDeclaration] = []) {
         lookAhead = timerInterval + margin
+        nodes = Dictionary(targets.map { ($0.name, $0.nodes.map(\.id)) }, uniquingKeysWith: { first, _ in first })
     }
 
     /// The item of one certificate: the first check that finds something decides.
     package func item(for declaration: CertificateDeclaration, state: CertificateState?, at now: Date) -> PlanItem {
         let verdict =
             Self.checks.lazy.compactMap { $0(declaration, state, now) }.first
-            ?? Self.byLifetime(declaration, state) ?? Verdict(.notIssued, at: now)
+            ?? notServed(declaration, state, now) ?? stapleDue(declaration, state, now) ?? Self.byLifetime(declaration, state) ?? Verdict(.notIssued, at: now)
         let isDue = verdict.at <= now.addingTimeInterval(lookAhead)
         return PlanItem(
             certificate: declaration.name, dueAt: verdict.at, reason: verdict.reason, purpose: verdict.purpose,
@@ -53,7 +56,7 @@ package struct Planner: Sendable {
 
     /// In order of precedence; each returns a verdict or passes.
     static let checks: [Check] = [
-        neverIssued, issuerChanged, keyChanged, namesChanged, subjectChanged, expired, undeployed, notServed,
+        neverIssued, issuerChanged, keyChanged, namesChanged, subjectChanged, expired, undeployed,
     ]
 
     /// Ensures that there is a certificate at all, or that the one that was asked for is waited for.
@@ -69,7 +72,7 @@ package struct Planner: Sendable {
 
     /// Ensures that the key is of the declared algorithm.
     static let keyChanged: Check = { declaration, state, now in
-        state?.requested.flatMap { $0.keyAlgorithm == declaration.key.algorithm ? nil : Verdict(.keyChanged, at: now) }
+        state?.requested.flatMap { $0.keyAlgorithms == declaration.key.algorithms ? nil : Verdict(.keyChanged, at: now) }
     }
 
     /// Ensures that exactly the declared names were asked for.
@@ -102,19 +105,27 @@ package struct Planner: Sendable {
         return due.at > now ? Verdict(.undeployed, at: now, purpose: .deploy) : nil
     }
 
-    /// Ensures that no endpoint was last seen serving something else than the current revision.
-    static let notServed: Check = { declaration, state, now in
-        guard let state, state.revision != nil, let expected = state.currentRecord?.fingerprint,
-            !declaration.targets.isEmpty
-        else { return nil }
-        let declared = Set(declaration.targets)
-        let seen = state.targets.filter { declared.contains($0.target) }
-        let isWrong = seen.contains { $0.endpoints.contains { $0.served != nil && $0.served != expected } }
+    /// Ensures that no endpoint was last seen serving something else than the current revision, and that no node has
+    /// been added since.
+    private func notServed(_ declaration: CertificateDeclaration, _ state: CertificateState?, _ now: Date) -> Verdict? {
+        guard let state, state.revision != nil, !declaration.targets.isEmpty else { return nil }
+        let expected = state.intendedFingerprints
+        let declared = Set(declaration.targets.flatMap { nodes[$0] ?? [NodeID($0)] })
+        let seen = state.targets.filter { declared.contains($0.node) }
+        let isWrong = seen.contains { $0.endpoints.contains { $0.served.map { !expected.contains($0) } ?? false } }
         let isMissing = seen.count < declared.count
         guard isWrong || isMissing, let record = state.currentRecord else { return nil }
         let due = declaration.renewal.due(
             notBefore: record.notBefore, notAfter: record.notAfter, hint: state.issuerHint)
         return due.at > now ? Verdict(isWrong ? .notServed : .undeployed, at: now, purpose: .deploy) : nil
+    }
+
+    /// Ensures that a staple is fetched anew well before it ends, and before the timer runs too late for it.
+    private func stapleDue(_ declaration: CertificateDeclaration, _ state: CertificateState?, _ now: Date) -> Verdict? {
+        guard declaration.staple, !declaration.targets.isEmpty, let state, state.revision != nil else { return nil }
+        guard let staple = state.staple else { return Verdict(.staple, at: now, purpose: .deploy) }
+        let endsBeforeNextRun = staple.nextUpdate.map { $0 <= now.addingTimeInterval(lookAhead) } ?? false
+        return staple.refreshAt <= now || endsBeforeNextRun ? Verdict(.staple, at: now, purpose: .deploy) : nil
     }
 
     /// The rule of the lifetime; always has an answer when there is a certificate.

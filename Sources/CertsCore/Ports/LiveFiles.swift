@@ -13,6 +13,9 @@ package protocol LiveFiles: Sendable {
     /// Removes the file, if it is there, and syncs the directory.
     func remove(_ path: String) async throws
 
+    /// The names of the regular files in a directory, links to such included, unsorted; bounded in number (100,000).
+    func names(in directory: String) async throws -> [String]
+
     /// Takes a kernel lock on a directory, host-wide; waits up to `deadline`.
     /// - Throws: `lock.held` when somebody else still holds it then.
     func lockDirectory(_ path: String, deadline: Duration) async throws -> any HeldLock

@@ -5,10 +5,11 @@ package protocol Prober: Sendable {
     /// One TCP connection and one full handshake, never a resumed one: a resumed session shows the old certificate.
     ///
     /// - Parameters:
-    ///   - serverName: the SNI to send; `nil` sends none. ``Endpoint/serverName`` is not looked at.
+    ///   - endpoint: its server name is the SNI to send; `nil` sends none.
+    ///   - client: the TLS versions and key types that are offered.
     ///   - deadline: for everything together.
     /// - Throws: `probe.failed`, `probe.timeout`.
-    func probe(_ endpoint: Endpoint, serverName: String?, deadline: Duration) async throws -> ServedCertificate
+    func probe(_ endpoint: Endpoint, as client: ClientProfile, deadline: Duration) async throws -> ServedCertificate
 }
 
 /// What one handshake showed. The chain is as it was sent: nothing of it has been verified.
@@ -21,11 +22,14 @@ package struct ServedCertificate: Sendable, Hashable {
     package let subject: String
     /// Of the leaf.
     package let notAfter: Date
+    /// The OCSP response that was stapled, DER.
+    package let staple: Data?
 
-    package init(chainDER: [Data], fingerprint: Fingerprint, subject: String, notAfter: Date) {
+    package init(chainDER: [Data], fingerprint: Fingerprint, subject: String, notAfter: Date, staple: Data? = nil) {
         self.chainDER = chainDER
         self.fingerprint = fingerprint
         self.subject = subject
         self.notAfter = notAfter
+        self.staple = staple
     }
 }

@@ -35,22 +35,32 @@ package struct OrphanedRevision: Sendable, Hashable {
     }
 }
 
-/// The files of one revision.
+/// The files of one revision. What there is one of for each key has the slot of the key, `nil` where there is one key.
 package enum RevisionFile: Sendable, Hashable {
-    case key, request, certificate, chain, bundle, manifest
-    /// What was live on a target before this revision was deployed.
-    case previous(target: Name)
+    case key(KeyType?), request(KeyType?), certificate(KeyType?), chain(KeyType?), bundle(KeyType?)
+    case companion(Companion.Kind, KeyType?)
+    case manifest
+    /// What was live on a node before this revision was deployed: one file of its receipt, by its place there.
+    case previous(NodeID, Int)
 
+    /// `key.pem`, or `key.ecdsa.pem` where there are several keys.
     package var fileName: String {
         switch self {
-        case .key: "key.pem"
-        case .request: "csr.pem"
-        case .certificate: "cert.pem"
-        case .chain: "chain.pem"
-        case .bundle: "bundle.pem"
+        case .key(let slot): Self.name("key", slot, "pem")
+        case .request(let slot): Self.name("csr", slot, "pem")
+        case .certificate(let slot): Self.name("cert", slot, "pem")
+        case .chain(let slot): Self.name("chain", slot, "pem")
+        case .bundle(let slot): Self.name("bundle", slot, "pem")
+        case .companion(let kind, let slot): Self.name("companion", slot, kind.rawValue)
         case .manifest: "revision.json"
-        case .previous(let target): "previous-\(target).pem"
+        // `@` is in no name, so that no two nodes share a file.
+        case .previous(let node, let index):
+            "previous-\(node.target)\(node.node.map { "@\($0)" } ?? "")-\(index).pem"
         }
+    }
+
+    private static func name(_ stem: String, _ slot: KeyType?, _ suffix: String) -> String {
+        slot.map { "\(stem).\($0.rawValue).\(suffix)" } ?? "\(stem).\(suffix)"
     }
 }
 
@@ -60,25 +70,37 @@ package struct RevisionManifest: Sendable, Hashable, Codable {
     package var certificate: Name
     package var revision: Int
     package var requested: RequestedProperties
-    package var record: CertificateRecord
+    /// Of the leaf of each key, in the order in which the keys were asked for; never empty.
+    package var records: [CertificateRecord]
     package var issuedAt: Date
     /// The end of the last rotation of this revision; `nil`: none has ended yet.
     package var rotation: Rotation?
 
     package init(
-        certificate: Name, revision: Int, requested: RequestedProperties, record: CertificateRecord, issuedAt: Date,
+        certificate: Name, revision: Int, requested: RequestedProperties, records: [CertificateRecord], issuedAt: Date,
         rotation: Rotation? = nil
     ) {
         self.certificate = certificate
         self.revision = revision
         self.requested = requested
-        self.record = record
+        self.records = records
         self.issuedAt = issuedAt
         self.rotation = rotation
     }
 }
 
 extension RevisionManifest {
+    /// The leaf that expires first: what the dates of the revision are taken from.
+    package var record: CertificateRecord {
+        records.min { $0.notAfter < $1.notAfter } ?? CertificateRecord()
+    }
+
+    /// The fingerprints of the other leaves.
+    package var alternates: [Fingerprint] {
+        let shown = record.sha256
+        return records.filter { $0.sha256 != shown }.compactMap(\.fingerprint)
+    }
+
     /// The text of `revision.json`; the one form in which it is written and read.
     package func encoded() throws -> Secret {
         Secret(copying: try StoredJSON.encode(self, readable: true))
@@ -96,6 +118,8 @@ package protocol RotationJournal: Sendable {
     func record(_ rotation: Rotation) async throws
     /// The rotations that have not finished, oldest first.
     func openRotations() async throws -> [Rotation]
+    /// The one of this certificate, if there is one.
+    func openRotation(of certificate: Name) async throws -> Rotation?
     /// Records a finished rotation and the state of its certificate in one transaction.
     func close(_ rotation: Rotation, state: CertificateState) async throws
     /// Finished and open rotations, newest first.
@@ -146,6 +170,13 @@ package protocol Inventory: Sendable {
     func scannedStamps() async throws -> [String: FileStamp]
     /// Replaces what is known of the files below `root`.
     func replaceScannedFiles(below root: String, changed: [ScannedFile], removed: [String]) async throws
+}
+
+/// Where files are kept that were taken out of HAProxy's way; implemented in CertsStore (`StateDirectory`).
+package protocol Quarantine: Sendable {
+    /// Keeps the bytes durably (0600), under a name of its own.
+    /// - Returns: where.
+    func keep(_ contents: Secret, of node: NodeID, path: String) async throws -> String
 }
 
 /// The files that issuers keep, and the locks on them; implemented in CertsStore (`StateDirectory`).

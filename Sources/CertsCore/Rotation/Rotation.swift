@@ -8,19 +8,19 @@ package import Foundation
 // Invariants
 //  1. The key is durable before its public half leaves the host: `key` precedes `request`, which precedes `issue`.
 //  2. Nothing live is touched before the certificate has passed `check` and the bundle is staged.
-//  3. A target is applied only after its receipt (what to restore, and its digest) is in the journal.
-//  4. A target counts as deployed only when its endpoints were seen serving the revision (`verify`).
-//  5. The current revision is switched (`commit`) only when every target is verified.
-//  6. After the first `apply`, every failure leads through `restore` of each target that was applied, in reverse order,
+//  3. A node is applied only after its receipt (what to restore, and its digest) is in the journal.
+//  4. A node counts as deployed only when its endpoints were seen serving the revision (`verify`).
+//  5. The current revision is switched (`commit`) only when every node is verified.
+//  6. After the first `apply`, every failure leads through `restore` of each node that was touched, in reverse order,
 //     each verified in turn; a failed restoration never stops the restoration of the others.
 //  7. Success is reported by `committed` alone; every other end carries a failure with a reason.
-//  8. What is resumed is applied and verified again on every target that may have been touched.
-//  9. A rotation that waits for its issuer stays open in `issue` with its handle; it is resumed, never started anew.
+//  8. What is resumed is applied and verified again on every node that may have been touched.
+//  9. Every node is prepared before any is touched, and a wave is verified before the next one begins.
+// 10. A rotation that waits for its issuer stays open in `issue` with its handle; it is resumed, never started anew.
 //
-//   key → request → issue → check → stage → ( prepare → apply → verify )* → commit → finished(committed)
-//    └───────┴────────┴───────┴───────┴──→ abandon → finished(failed)
-//                         prepare of the first target, commit ──┘
-//                         prepare of a later one, apply, verify → ( restore → verifyRestored )* → finished(rolledBack)
+//   key → request → issue → check → stage → prepare* → ( apply* → verify* of a wave )* → commit → finished(committed)
+//    └───────┴────────┴───────┴───────┴────────┴──→ abandon → finished(failed)
+//                              apply, verify, commit → ( restore → verifyRestored )* → finished(rolledBack)
 package struct Rotation: Sendable, Hashable, Codable, Identifiable {
     package let id: String
     package let certificate: Name
@@ -47,8 +47,8 @@ package struct Rotation: Sendable, Hashable, Codable, Identifiable {
     ///   - id: unique; names the rotation in logs and history.
     ///   - revision: a new number for ``Purpose/issue``, an issued one otherwise.
     package init(
-        id: String, certificate: Name, revision: Int, purpose: Purpose, reason: PlanReason, targets: [Name],
-        startedAt: Date
+        id: String, certificate: Name, revision: Int, purpose: Purpose, reason: PlanReason,
+        deployments: [Deployment], startedAt: Date
     ) {
         self.id = id
         self.certificate = certificate
@@ -56,9 +56,9 @@ package struct Rotation: Sendable, Hashable, Codable, Identifiable {
         self.purpose = purpose
         self.reason = reason
         self.startedAt = startedAt
-        self.deployments = targets.map { Deployment(target: $0) }
+        self.deployments = deployments
         self.step = purpose == .issue ? .key : .check
-        self.log = [StepRecord(step: purpose == .issue ? .key : .check, target: nil, at: startedAt)]
+        self.log = [StepRecord(step: purpose == .issue ? .key : .check, node: nil, at: startedAt)]
     }
 
     package enum Purpose: String, Sendable, Codable {
@@ -90,7 +90,7 @@ package struct Rotation: Sendable, Hashable, Codable, Identifiable {
     /// One step of the log.
     package struct StepRecord: Sendable, Hashable, Codable {
         package let step: Step
-        package let target: Name?
+        package let node: NodeID?
         package let at: Date
     }
 
@@ -118,12 +118,12 @@ package struct Rotation: Sendable, Hashable, Codable, Identifiable {
         case issue(resuming: ResumeHandle?)
         case check
         case stage
-        case prepare(target: Name)
-        case apply(target: Name, receipt: DeploymentReceipt)
-        case verify(target: Name, receipt: DeploymentReceipt)
+        case prepare(NodeID)
+        case apply(NodeID, receipt: DeploymentReceipt)
+        case verify(NodeID, receipt: DeploymentReceipt)
         case commit
-        case restore(target: Name, receipt: DeploymentReceipt)
-        case verifyRestored(target: Name, receipt: DeploymentReceipt)
+        case restore(NodeID, receipt: DeploymentReceipt)
+        case verifyRestored(NodeID, receipt: DeploymentReceipt)
         case abandon
         case nothing
     }
@@ -132,15 +132,16 @@ package struct Rotation: Sendable, Hashable, Codable, Identifiable {
     package enum Completion: Sendable {
         case done
         case pending(ResumeHandle, retryAt: Date?)
-        case prepared(DeploymentReceipt)
+        case prepared(DeploymentReceipt, findings: [Finding])
+        case verified(findings: [Finding])
     }
 
     package var isFinished: Bool { step == .finished }
-    /// The target that the current step is about.
-    package var currentTarget: Name? {
+    /// The node that the current step is about.
+    package var currentNode: NodeID? {
         switch step {
         case .prepare, .apply, .verify, .restore, .verifyRestored:
-            deployments.indices.contains(cursor) ? deployments[cursor].target : nil
+            deployments.indices.contains(cursor) ? deployments[cursor].node : nil
         default: nil
         }
     }
@@ -158,13 +159,13 @@ package struct Rotation: Sendable, Hashable, Codable, Identifiable {
         case .prepare, .apply, .verify, .restore, .verifyRestored:
             guard deployments.indices.contains(cursor) else { return .abandon }
             let deployment = deployments[cursor]
-            if step == .prepare { return .prepare(target: deployment.target) }
+            if step == .prepare { return .prepare(deployment.node) }
             guard let receipt = deployment.receipt else { return .abandon }
             switch step {
-            case .apply: return .apply(target: deployment.target, receipt: receipt)
-            case .verify: return .verify(target: deployment.target, receipt: receipt)
-            case .restore: return .restore(target: deployment.target, receipt: receipt)
-            default: return .verifyRestored(target: deployment.target, receipt: receipt)
+            case .apply: return .apply(deployment.node, receipt: receipt)
+            case .verify: return .verify(deployment.node, receipt: receipt)
+            case .restore: return .restore(deployment.node, receipt: receipt)
+            default: return .verifyRestored(deployment.node, receipt: receipt)
             }
         }
     }
@@ -183,19 +184,31 @@ extension Rotation {
         case (.request, _): enter(.issue, at: now)
         case (.issue, _): enter(.check, at: now)
         case (.check, _): enter(.stage, at: now)
-        case (.stage, _): deployNext(from: 0, at: now)
-        case (.prepare, .prepared(let receipt)):
+        case (.stage, _): prepareNext(from: 0, at: now)
+        case (.prepare, .prepared(let receipt, let findings)):
             deployments[cursor].receipt = receipt
+            deployments[cursor].findings = findings
             deployments[cursor].state = .prepared
-            enter(.apply, at: now)
+            prepareNext(from: cursor + 1, at: now)
         case (.prepare, _):
-            fail(CertsError(.internal, "the target was prepared without a receipt"), at: now)
+            fail(CertsError(.internal, "the node was prepared without a receipt"), at: now)
         case (.apply, _):
             deployments[cursor].state = .applied
-            enter(.verify, at: now)
-        case (.verify, _):
+            if isSameWave(cursor, cursor + 1) {
+                applyNext(from: cursor + 1, at: now)
+            } else {
+                cursor = firstOfWave(cursor)
+                enter(.verify, at: now)
+            }
+        case (.verify, let completion):
+            if case .verified(let findings) = completion { deployments[cursor].findings += findings }
             deployments[cursor].state = .verified
-            deployNext(from: cursor + 1, at: now)
+            if isSameWave(cursor, cursor + 1) {
+                cursor += 1
+                enter(.verify, at: now)
+            } else {
+                applyNext(from: cursor + 1, at: now)
+            }
         case (.commit, _): finish(.committed, at: now)
         case (.restore, _): enter(.verifyRestored, at: now)
         case (.verifyRestored, _):
@@ -219,18 +232,14 @@ extension Rotation {
         case .key, .request, .issue, .check, .stage:
             failure = reason
             enter(.abandon, at: now)
-        case .prepare where cursor == 0:
-            failure = reason
-            deployments[cursor].state = .failed
-            enter(.abandon, at: now)
         case .prepare:
             failure = reason
             deployments[cursor].state = .failed
-            restoreNext(from: cursor - 1, at: now)
+            enter(.abandon, at: now)
         case .apply, .verify:
             failure = reason
             deployments[cursor].state = .failed
-            restoreNext(from: cursor, at: now)
+            restoreNext(from: deployments.count - 1, at: now)
         case .commit:
             // The new certificate is served everywhere, but could not be recorded: bring back what the state says.
             failure = reason
@@ -246,35 +255,54 @@ extension Rotation {
 
     private mutating func enter(_ next: Step, at now: Date) {
         step = next
-        log.append(StepRecord(step: next, target: currentTarget, at: now))
+        log.append(StepRecord(step: next, node: currentNode, at: now))
     }
 
     /// Takes a rotation out of the journal again, after the process that drove it died.
     ///
     /// What the journal says may be older than what was done: that process may have been on its way back when its records
-    /// failed. So every target that has a receipt is applied and verified once more, from the first one on; applying is
+    /// failed. So once a node was touched every node is applied and verified once more, from the first one on; applying is
     /// idempotent, and the receipts still say what was live before.
     package mutating func resume(at now: Date) {
         switch step {
-        case .prepare, .apply, .verify, .commit:
-            if deployments.contains(where: { $0.receipt != nil }) { deployNext(from: 0, at: now) }
+        case .apply, .verify, .commit:
+            if deployments.contains(where: \.isTouched) { applyNext(from: 0, at: now) }
         default: break
         }
     }
 
-    private mutating func deployNext(from index: Int, at now: Date) {
+    private mutating func prepareNext(from index: Int, at now: Date) {
+        cursor = index
+        guard deployments.indices.contains(index) else { return applyNext(from: 0, at: now) }
+        enter(.prepare, at: now)
+    }
+
+    private mutating func applyNext(from index: Int, at now: Date) {
         cursor = index
         guard deployments.indices.contains(index) else { return enter(.commit, at: now) }
-        enter(deployments[index].receipt == nil ? .prepare : .apply, at: now)
+        deployments[index].isTouched = true
+        enter(.apply, at: now)
+    }
+
+    private func isSameWave(_ left: Int, _ right: Int) -> Bool {
+        guard deployments.indices.contains(left), deployments.indices.contains(right) else { return false }
+        return deployments[left].node.target == deployments[right].node.target
+            && deployments[left].wave == deployments[right].wave
+    }
+
+    private func firstOfWave(_ index: Int) -> Int {
+        var first = index
+        while isSameWave(first - 1, index) { first -= 1 }
+        return first
     }
 
     private mutating func restoreNext(from index: Int, at now: Date) {
-        guard index >= 0 else {
-            let allBack = deployments.allSatisfy { $0.receipt == nil || $0.state == .rolledBack }
+        guard let next = deployments.indices.last(where: { $0 <= index && deployments[$0].isTouched }) else {
+            let allBack = deployments.allSatisfy { !$0.isTouched || $0.state == .rolledBack }
             finish(allBack ? .rolledBack : .rollbackFailed, at: now)
             return
         }
-        cursor = index
+        cursor = next
         enter(.restore, at: now)
     }
 

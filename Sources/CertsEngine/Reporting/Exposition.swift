@@ -63,10 +63,9 @@ package struct Exposition: Sendable {
                 "ssl_cert_served_match",
                 "1 if the instance was last seen serving the certificate that it should; absent while not known."
             ) { one in
-                guard let served = one.observation?.served, let wanted = one.state.intendedRecord?.fingerprint else {
-                    return nil
-                }
-                return served == wanted ? 1 : 0
+                let intended = one.state.intendedFingerprints
+                guard let served = one.observation?.served, !intended.isEmpty else { return nil }
+                return intended.contains(served) ? 1 : 0
             },
             gauge("ssl_cert_served_last_check_timestamp_seconds", "When the instance was last asked.") {
                 $0.observation?.observedAt.timeIntervalSince1970
@@ -160,14 +159,15 @@ package struct Exposition: Sendable {
             guard let declaration = declared[state.name] else { continue }
             let observations = state.targets.flatMap(\.endpoints)
             var byInstance: [String: EndpointObservation] = [:]
+            let intended = state.intendedFingerprints
             for observation in observations {
                 let instance = instance(observation.endpoint, declaration)
                 // Several addresses of one name: a mismatch must not be hidden by a match.
-                if let known = byInstance[instance], known.served != state.intendedRecord?.fingerprint { continue }
+                if let known = byInstance[instance], known.served.map({ !intended.contains($0) }) ?? true { continue }
                 byInstance[instance] = observation
             }
             if byInstance.isEmpty {
-                let endpoints = targets.filter { declaration.targets.contains($0.name) }.flatMap(\.endpoints)
+                let endpoints = targets.filter { declaration.targets.contains($0.name) }.flatMap(\.nodes).flatMap(\.endpoints)
                     .filter { one in
                         one.serverName.map { host in declaration.names.contains { $0.covers(host) } } ?? true
                     }

@@ -16,6 +16,8 @@ package struct StatusReport: Sendable, Encodable {
         @OrNull package var subject: String?
         @OrNull package var serial: String?
         @OrNull package var sha256: String?
+        /// The leaves of the other key types, where there are several.
+        package var alternates: [String]
         package var names: [String]
         @OrNull package var keyAlgorithm: String?
         @OrNull package var notBefore: Date?
@@ -47,6 +49,7 @@ package struct StatusReport: Sendable, Encodable {
 
     package struct Target: Sendable, Encodable {
         package var name: String
+        @OrNull package var node: String?
         package var state: String
         package var endpoints: [EndpointEntry]
     }
@@ -68,12 +71,13 @@ extension StatusReport.Entry {
     /// A managed certificate.
     package init(_ declaration: CertificateDeclaration?, _ state: CertificateState, at now: Date) {
         let shown = state.intendedRecord
+        let intended = state.intendedFingerprints
         self.init(
             name: state.name.rawValue, managed: true, state: state.condition(at: now), revision: state.revision,
             issuedRevision: state.issuedRevision,
             issuer: (state.requested?.issuer ?? declaration?.issuer)?.rawValue, subject: shown?.subject,
             serial: shown?.serial,
-            sha256: shown?.sha256, names: declaration?.names.map(\.value) ?? shown?.dnsNames ?? [],
+            sha256: shown?.sha256, alternates: state.currentAlternates.map(\.hex), names: declaration?.names.map(\.value) ?? shown?.dnsNames ?? [],
             keyAlgorithm: shown?.keyAlgorithm, notBefore: shown?.notBefore, notAfter: shown?.notAfter,
             daysLeft: shown.map { $0.daysLeft(at: now) }, dueAt: state.dueAt, dueReason: state.dueReason?.rawValue,
             consecutiveFailures: state.consecutiveFailures, nextAttemptAt: state.nextAttemptAt,
@@ -81,11 +85,11 @@ extension StatusReport.Entry {
             problem: nil,
             targets: state.targets.map { target in
                 .init(
-                    name: target.target.rawValue, state: target.state.rawValue,
+                    name: target.node.target.rawValue, node: target.node.node?.rawValue, state: target.state.rawValue,
                     endpoints: target.endpoints.map { seen in
                         .init(
                             address: seen.endpoint.address, serverName: seen.endpoint.serverName,
-                            servedSha256: seen.served?.hex, matches: seen.served.map { $0 == shown?.fingerprint },
+                            servedSha256: seen.served?.hex, matches: seen.served.map(intended.contains),
                             problem: seen.problem, observedAt: seen.observedAt)
                     })
             })
@@ -99,7 +103,7 @@ extension StatusReport.Entry {
             state: record.map { $0.notAfter <= now ? .expired : .valid } ?? .unreadable, revision: nil,
             issuedRevision: nil,
             issuer: nil, subject: record?.subject, serial: record?.serial, sha256: record?.sha256,
-            names: record?.dnsNames ?? [],
+            alternates: [], names: record?.dnsNames ?? [],
             keyAlgorithm: record?.keyAlgorithm, notBefore: record?.notBefore, notAfter: record?.notAfter,
             daysLeft: record.map { $0.daysLeft(at: now) }, dueAt: nil, dueReason: nil, consecutiveFailures: 0,
             nextAttemptAt: nil, lastFailure: nil, problem: file.problem, targets: [])

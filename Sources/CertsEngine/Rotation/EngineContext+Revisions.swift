@@ -22,15 +22,16 @@ extension EngineContext {
     }
 
     /// Leaf first, then the intermediates.
-    package func storedChain(_ certificate: Name, _ revision: Int) async throws -> [Certificate] {
-        guard let leaf = try await revisions.read(.certificate, of: certificate, revision: revision) else {
+    package func storedChain(_ certificate: Name, _ revision: Int, _ slot: KeyType? = nil) async throws -> [Certificate]
+    {
+        guard let leaf = try await revisions.read(.certificate(slot), of: certificate, revision: revision) else {
             throw CertsError(
                 .fileMissing, "the certificate of '\(certificate)' revision \(revision) is gone",
                 subject: certificate.rawValue,
                 hint: "issue anew with `certs rotate \(certificate)`")
         }
         var chain = try CertificateReader.certificates(in: leaf.withBytes { Data($0) })
-        if let rest = try await revisions.read(.chain, of: certificate, revision: revision), rest.count > 0 {
+        if let rest = try await revisions.read(.chain(slot), of: certificate, revision: revision), rest.count > 0 {
             chain += try CertificateReader.certificates(in: rest.withBytes { Data($0) })
         }
         return chain
@@ -38,16 +39,43 @@ extension EngineContext {
 
     package func stagedBundle(_ certificate: Name, _ revision: Int) async throws -> StagedBundle {
         let manifest = try await manifest(of: certificate, revision: revision)
-        guard let pem = try await revisions.read(.bundle, of: certificate, revision: revision),
-            let fingerprint = manifest.record.fingerprint
-        else {
-            throw CertsError(
-                .fileMissing, "the bundle of '\(certificate)' revision \(revision) is gone",
-                subject: certificate.rawValue,
-                hint: "issue anew with `certs rotate \(certificate)`")
+        let keys = KeyPolicy.members(of: manifest.requested.keyAlgorithms)
+        var members: [StagedBundle.Member] = []
+        for (key, record) in zip(keys, manifest.records) {
+            guard let pem = try await revisions.read(.bundle(key.slot), of: certificate, revision: revision),
+                let fingerprint = record.fingerprint
+            else {
+                throw CertsError(
+                    .fileMissing, "the bundle of '\(certificate)' revision \(revision) is gone",
+                    subject: certificate.rawValue,
+                    hint: "issue anew with `certs rotate \(certificate)`")
+            }
+            var companions: [Companion] = []
+            for kind in Companion.Kind.allCases {
+                let file = RevisionFile.companion(kind, key.slot)
+                if let contents = try await revisions.read(file, of: certificate, revision: revision) {
+                    companions.append(Companion(kind, contents.withBytes { Data($0) }))
+                }
+            }
+            members.append(
+                .init(slot: key.slot, pem: pem, leaf: record, fingerprint: fingerprint, companions: companions))
         }
         return StagedBundle(
-            certificate: certificate, revision: revision, pem: pem, leaf: manifest.record, fingerprint: fingerprint,
-            names: manifest.requested.names)
+            certificate: certificate, revision: revision, members: members, names: manifest.requested.names,
+            neighbours: neighbours(of: certificate))
     }
+
+    /// A few names of other certificates that go to the same targets: enough to notice that one of them is changed by
+    /// accident, few enough not to probe every certificate for each.
+    private func neighbours(of certificate: Name) -> [AlternativeName] {
+        guard let own = declared[certificate], !own.targets.isEmpty else { return [] }
+        let targets = Set(own.targets)
+        let all = declarations.certificates
+        guard let place = all.firstIndex(where: { $0.name == certificate }) else { return [] }
+        let others = (1..<max(1, all.count)).lazy.map { all[(place + $0) % all.count] }
+            .filter { !targets.isDisjoint(with: $0.targets) }
+        return others.prefix(Self.neighbourLimit).compactMap(\.names.first).filter { !own.names.contains($0) }
+    }
+
+    private static let neighbourLimit = 2
 }

@@ -10,11 +10,16 @@ package struct EngineContext: Sendable {
     /// The declared certificates by name.
     let declared: [Name: CertificateDeclaration]
     package var issuers: [Name: any Issuer]
-    package var targets: [Name: any DeploymentTarget]
+    package var targets: [NodeID: any DeploymentTarget]
     package var revisions: any RevisionStore
     package var journal: any RotationJournal
     package var inventory: any Inventory
     package var schedule: any TaskSchedule
+    package var quarantine: any Quarantine
+    /// Where OCSP responses come from; `nil`: nowhere.
+    package var staples: (any StapleSource)?
+    /// How many certificates may wait for one another before a reload that they share; each holds a lock.
+    package var batchLimit = 256
     /// The bundle as HAProxy loads it, from leaf, intermediates and key.
     package var makeBundle: @Sendable (Certificate, [Certificate], Secret) throws -> Secret
     package var clock: @Sendable () -> ClockReading
@@ -24,9 +29,9 @@ package struct EngineContext: Sendable {
     package var progress: @Sendable (Rotation) -> Void
 
     package init(
-        declarations: Declarations, issuers: [Name: any Issuer], targets: [Name: any DeploymentTarget],
+        declarations: Declarations, issuers: [Name: any Issuer], targets: [NodeID: any DeploymentTarget],
         revisions: any RevisionStore, journal: any RotationJournal, inventory: any Inventory,
-        schedule: any TaskSchedule,
+        schedule: any TaskSchedule, quarantine: any Quarantine, staples: (any StapleSource)? = nil,
         makeBundle: @escaping @Sendable (Certificate, [Certificate], Secret) throws -> Secret,
         clock: @escaping @Sendable () -> ClockReading = { SystemClock.reading() }, faults: FaultPoints = .none,
         logger: Logger,
@@ -40,6 +45,8 @@ package struct EngineContext: Sendable {
         self.journal = journal
         self.inventory = inventory
         self.schedule = schedule
+        self.quarantine = quarantine
+        self.staples = staples
         self.makeBundle = makeBundle
         self.clock = clock
         self.faults = faults
@@ -50,7 +57,7 @@ package struct EngineContext: Sendable {
     package var now: Date { clock().wall }
 
     /// What becomes due before the timer runs again is due now.
-    var planner: Planner { Planner(timerInterval: declarations.schedule.timerInterval) }
+    var planner: Planner { Planner(timerInterval: declarations.schedule.timerInterval, targets: declarations.targets) }
 
     /// Stores the planner's verdict with the state: the inventory finds what is due by this date.
     func refreshDueDate(of state: inout CertificateState, _ declaration: CertificateDeclaration?) {
@@ -77,10 +84,10 @@ package struct EngineContext: Sendable {
         return found
     }
 
-    func target(_ name: Name) throws -> any DeploymentTarget {
-        guard let found = targets[name] else {
+    func target(_ node: NodeID) throws -> any DeploymentTarget {
+        guard let found = targets[node] else {
             throw CertsError(
-                .nameUnknown, "no target named '\(name)' is declared", subject: name.rawValue,
+                .nameUnknown, "no target named '\(node)' is declared", subject: node.description,
                 hint: "declare it again until its deployment is finished or rolled back")
         }
         return found

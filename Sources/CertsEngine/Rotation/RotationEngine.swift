@@ -68,29 +68,32 @@ package struct RotationEngine: Sendable {
             names = Set(try await context.inventory.due(by: now.addingTimeInterval(context.planner.lookAhead)))
         }
         let items = try await plan(at: now, only: names)
-        return await forEach(items) { item in
-            guard item.due, item.blockedUntil == nil else { return .skipped(item) }
-            return await self.rotate(item.certificate, unlessDone: item)
-        }
+        let (wanted, others) = (items.filter(Self.isWanted), items.filter { !Self.isWanted($0) })
+        return others.map { .skipped($0) } + (await carryOut(wanted.map(\.certificate)) { try await self.due($0) })
     }
+
+    private static func isWanted(_ item: PlanItem) -> Bool { item.due && item.blockedUntil == nil }
 
     /// Issues and deploys a new certificate for each name, due or not.
     package func rotate(_ names: [Name]) async -> [Result] {
-        await forEach(names) { await self.rotate($0, unlessDone: nil) }
+        await carryOut(names) { name in
+            if let open = try await openRotation(of: name) { return .rotation(open, resuming: true) }
+            return .rotation(try await newRotation(name, .issue, .requested, revision: nil))
+        }
     }
 
-    /// Deploys the newest issued revision again.
-    package func deploy(_ name: Name) async -> Result {
-        await locked(name) {
+    /// Deploys the newest issued revision of each again.
+    package func deploy(_ names: [Name]) async -> [Result] {
+        await carryOut(names) { name in
             let state = try await context.inventory.state(of: name)
             guard let revision = state?.issuedRevision ?? state?.revision else { throw nothingIssued(name) }
-            return try await run(try await newRotation(name, .deploy, .requested, revision: revision))
+            return .rotation(try await newRotation(name, .deploy, .requested, revision: revision))
         }
     }
 
     /// Deploys an earlier revision: the one given, or the newest issued one before the current.
     package func rollBack(_ name: Name, to revision: Int?) async -> Result {
-        await locked(name) {
+        await carryOut(name) { name in
             guard let current = try await context.inventory.state(of: name)?.revision else { throw nothingIssued(name) }
             let wanted: Int
             if let revision {
@@ -99,7 +102,15 @@ package struct RotationEngine: Sendable {
                 wanted = try await earlierRevision(than: current, of: name)
             }
             _ = try await context.manifest(of: name, revision: wanted)
-            return try await run(try await newRotation(name, .rollback, .requested, revision: wanted))
+            return .rotation(try await newRotation(name, .rollback, .requested, revision: wanted))
+        }
+    }
+
+    /// Deploys the current revision of each again: what is declared comes back where something else has taken its place.
+    package func redeploy(_ names: [Name]) async -> [Result] {
+        await carryOut(names) { name in
+            guard let revision = try await context.inventory.state(of: name)?.revision else { throw nothingIssued(name) }
+            return .rotation(try await newRotation(name, .deploy, .notServed, revision: revision))
         }
     }
 
@@ -118,29 +129,17 @@ package struct RotationEngine: Sendable {
             hint: "issue one with `certs rotate \(name)`")
     }
 
-    /// - Parameter item: the plan that led here; the need is looked at again under the lock, since another process may
-    ///   have done the work meanwhile. `nil`: asked for by hand, always done.
-    private func rotate(_ name: Name, unlessDone item: PlanItem?) async -> Result {
-        await locked(name) {
-            if let open = try await openRotation(of: name) {
-                return try await run(open, resuming: true)
-            }
-            var (purpose, reason) = (Rotation.Purpose.issue, PlanReason.requested)
-            if item != nil {
-                guard let again = try await plan(at: context.now, only: [name]).first, again.due,
-                    again.blockedUntil == nil
-                else {
-                    return item.map { .skipped($0) } ?? .failed(name, nothingIssued(name))
-                }
-                (purpose, reason) = (again.purpose, again.reason)
-            }
-            var revision: Int?
-            if purpose == .deploy {
-                let state = try await context.inventory.state(of: name)
-                revision = state?.issuedRevision ?? state?.revision
-            }
-            return try await run(try await newRotation(name, purpose, reason, revision: revision))
+    /// What a certificate that was planned needs, looked at again under its lock: another process may have done it.
+    private func due(_ name: Name) async throws -> Beginning {
+        if let open = try await openRotation(of: name) { return .rotation(open, resuming: true) }
+        guard let item = try await plan(at: context.now, only: [name]).first else { throw nothingIssued(name) }
+        guard Self.isWanted(item) else { return .nothing(.skipped(item)) }
+        var revision: Int?
+        if item.purpose == .deploy {
+            let state = try await context.inventory.state(of: name)
+            revision = state?.issuedRevision ?? state?.revision
         }
+        return .rotation(try await newRotation(name, item.purpose, item.reason, revision: revision))
     }
 
     // MARK: Start
@@ -176,22 +175,21 @@ package struct RotationEngine: Sendable {
     @discardableResult
     package func recover() async throws -> [Result] {
         let open = try await context.journal.openRotations()
-        let results = await forEach(open) { stale in
-            await self.locked(stale.certificate) {
-                guard let rotation = try await self.openRotation(of: stale.certificate) else { return .rotated(stale) }
-                if rotation.step == .issue, rotation.resumeHandle != nil, let at = rotation.resumeAt,
-                    at > self.context.now
-                {
-                    return .waiting(rotation)
-                }
-                self.context.logger.notice(
-                    "resuming a rotation that was interrupted",
-                    metadata: [
-                        "certificate": "\(rotation.certificate)", "rotation": "\(rotation.id)",
-                        "step": "\(rotation.step.rawValue)",
-                    ])
-                return try await self.run(rotation, resuming: true)
+        let stale = Dictionary(open.map { ($0.certificate, $0) }, uniquingKeysWith: { first, _ in first })
+        let results = await carryOut(stale.keys.sorted()) { name in
+            // Ended meanwhile, by the process that held the lock.
+            let ended = stale[name].map { Beginning.nothing(.rotated($0)) }
+            guard let rotation = try await openRotation(of: name) else { return try ended ?? { throw nothingIssued(name) }() }
+            if rotation.step == .issue, rotation.resumeHandle != nil, let at = rotation.resumeAt, at > context.now {
+                return .nothing(.waiting(rotation))
             }
+            context.logger.notice(
+                "resuming a rotation that was interrupted",
+                metadata: [
+                    "certificate": "\(rotation.certificate)", "rotation": "\(rotation.id)",
+                    "step": "\(rotation.step.rawValue)",
+                ])
+            return .rotation(rotation, resuming: true)
         }
         try await removeOrphans()
         return results
@@ -213,7 +211,7 @@ package struct RotationEngine: Sendable {
     }
 
     private func openRotation(of name: Name) async throws -> Rotation? {
-        try await context.journal.openRotations().first { $0.certificate == name }
+        try await context.journal.openRotation(of: name)
     }
 
     // MARK: Observe
@@ -221,7 +219,7 @@ package struct RotationEngine: Sendable {
     /// Looks at what every endpoint serves now and keeps it in the inventory.
     package func observe(only names: Set<Name>? = nil) async throws {
         let declared = context.declarations.certificates.filter { names?.contains($0.name) ?? true }
-        for error in await forEach(declared, { await self.observe($0) }) {
+        for error in await concurrently(declared, width: width, { await self.observe($0) }) {
             if let error { context.logger.debug("not observed: \(error)") }
         }
     }
@@ -233,11 +231,12 @@ package struct RotationEngine: Sendable {
             defer { lock.release() }
             guard var state = try await context.inventory.state(of: declaration.name) else { return nil }
             var seen: [TargetObservation] = []
-            for name in declaration.targets {
-                let endpoints = try await context.target(name).observe(names: declaration.names)
-                let before = state.targets.first { $0.target == name }?.state ?? .pending
-                let matches = endpoints.allSatisfy { $0.served != nil && $0.served == state.currentRecord?.fingerprint }
-                seen.append(TargetObservation(target: name, state: matches ? .verified : before, endpoints: endpoints))
+            for node in context.declarations.nodes(of: declaration).map(\.id) {
+                let endpoints = try await context.target(node).observe(names: declaration.names)
+                let before = state.targets.first { $0.node == node }?.state ?? .pending
+                let intended = state.intendedFingerprints
+                let matches = endpoints.allSatisfy { $0.served.map(intended.contains) ?? false }
+                seen.append(TargetObservation(node: node, state: matches ? .verified : before, endpoints: endpoints))
             }
             state.targets = seen
             context.refreshDueDate(of: &state, declaration)
@@ -260,41 +259,13 @@ package struct RotationEngine: Sendable {
         } else {
             number = (try await context.revisions.revisions(of: name).last ?? 0) + 1
         }
+        let targets = context.declarations.targets.filter { declaration.targets.contains($0.name) }
+        let deployments = declaration.targets.flatMap { name in targets.filter { $0.name == name } }.flatMap { target in
+            zip(target.nodes, target.waveNumbers).map { Deployment(node: $0.id, wave: $1) }
+        }
         return Rotation(
             id: UUID().uuidString.lowercased(), certificate: name, revision: number, purpose: purpose, reason: reason,
-            targets: declaration.targets, startedAt: context.now)
-    }
-
-    private func run(_ rotation: Rotation, resuming: Bool = false) async throws -> Result {
-        var runner = RotationRunner(context: context)
-        let ended = try await runner.run(rotation, resuming: resuming)
-        return ended.isFinished ? .rotated(ended) : .waiting(ended)
-    }
-
-    private func locked(_ name: Name, _ body: () async throws -> Result) async -> Result {
-        do {
-            let lock = try await context.revisions.lock(name)
-            defer { lock.release() }
-            return try await body()
-        } catch {
-            return .failed(name, .wrapping(error, subject: name.rawValue))
-        }
-    }
-
-    /// Runs the work for several certificates side by side, as many at a time as the schedule allows.
-    private func forEach<Item: Sendable, Output: Sendable>(
-        _ items: [Item], _ body: @escaping @Sendable (Item) async -> Output
-    ) async -> [Output] {
-        let width = max(1, context.declarations.schedule.concurrency)
-        return await withTaskGroup(of: (Int, Output).self) { group in
-            var results: [(Int, Output)] = []
-            for (index, item) in items.enumerated() {
-                if index >= width, let done = await group.next() { results.append(done) }
-                group.addTask { (index, await body(item)) }
-            }
-            for await done in group { results.append(done) }
-            return results.sorted { $0.0 < $1.0 }.map(\.1)
-        }
+            deployments: deployments, startedAt: context.now)
     }
 
     /// A step of the wall clock is believed only when a second reading agrees with it: nothing is renewed, and nothing

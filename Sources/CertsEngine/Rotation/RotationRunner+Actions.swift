@@ -13,19 +13,18 @@ extension RotationRunner {
         case .issue(let handle): return try await issue(rotation, resuming: handle)
         case .check: try await check(rotation)
         case .stage: try await stage(rotation)
-        case .prepare(let target): return try await prepare(rotation, target)
-        case .apply(let target, let receipt):
-            let bundle = try await stagedBundle(rotation.certificate, rotation.revision)
-            try await context.target(target).apply(bundle, receipt: receipt, resuming: halfDone.contains(target))
-            halfDone.remove(target)
-        case .verify(let target, let receipt):
-            let bundle = try await stagedBundle(rotation.certificate, rotation.revision)
-            observations[target] = try await context.target(target).verify(bundle, receipt: receipt)
+        case .prepare(let node): return try await prepare(rotation, node)
+        case .apply(let node, _): try await take(SharedStep(node: node, isRestore: false))
+        case .verify(let node, let receipt):
+            let bundle = try await stagedBundle(rotation)
+            let verified = try await context.target(node).verify(bundle, receipt: receipt)
+            observations[node] = verified.observations
+            return .verified(findings: verified.findings)
         case .commit: try await context.revisions.makeCurrent(rotation.revision, of: rotation.certificate)
-        case .restore(let target, let receipt): try await restore(rotation, target, receipt)
-        case .verifyRestored(let target, let receipt):
-            let adapter = try context.target(target)
-            observations[target] = try await withUncancelledTask { try await adapter.verifyRestored(receipt) }
+        case .restore(let node, _): try await take(SharedStep(node: node, isRestore: true))
+        case .verifyRestored(let node, let receipt):
+            let adapter = try context.target(node)
+            observations[node] = try await withUncancelledTask { try await adapter.verifyRestored(receipt) }
         case .abandon: try await abandon(rotation)
         case .nothing: break
         }
@@ -36,44 +35,68 @@ extension RotationRunner {
 
     private func makeKey(_ rotation: Rotation) async throws {
         let policy = try context.declaration(of: rotation.certificate).key
-        if let existing = try await read(.key, rotation),
-            (try? PrivateKey(pem: existing))?.algorithm == policy.algorithm
-        {
-            return
+        for member in policy.members {
+            if let existing = try await read(.key(member.slot), rotation),
+                (try? PrivateKey(pem: existing))?.algorithm == member.algorithm
+            {
+                continue
+            }
+            if policy.reuse, let kept = try await currentKey(of: rotation.certificate, member) {
+                try await write(kept.pem(), to: .key(member.slot), rotation)
+                continue
+            }
+            let pem = try await BlockingPool.shared.run { try PrivateKey.generate(member.algorithm).pem() }
+            try await write(pem, to: .key(member.slot), rotation)
         }
-        if policy.reuse, let kept = try await currentKey(of: rotation.certificate), kept.algorithm == policy.algorithm {
-            return try await write(kept.pem(), to: .key, rotation)
-        }
-        let pem = try await BlockingPool.shared.run { try PrivateKey.generate(policy.algorithm).pem() }
-        try await write(pem, to: .key, rotation)
     }
 
-    private func currentKey(of certificate: Name) async throws -> PrivateKey? {
-        guard let current = try await context.revisions.currentRevision(of: certificate),
-            let pem = try await context.revisions.read(.key, of: certificate, revision: current)
-        else { return nil }
-        return try PrivateKey(pem: pem)
+    /// The key of the current revision, if it is of the same algorithm; the slots may have been others then.
+    private func currentKey(of certificate: Name, _ member: KeyPolicy.Member) async throws -> PrivateKey? {
+        guard let current = try await context.revisions.currentRevision(of: certificate) else { return nil }
+        for slot in [member.slot, nil, member.algorithm.keyType] {
+            guard let pem = try await context.revisions.read(.key(slot), of: certificate, revision: current) else {
+                continue
+            }
+            let key = try PrivateKey(pem: pem)
+            if key.algorithm == member.algorithm { return key }
+        }
+        return nil
     }
 
     private func makeRequest(_ rotation: Rotation) async throws {
         let declaration = try context.declaration(of: rotation.certificate)
-        let key = try await privateKey(rotation)
-        let request = try CertificateRequest.make(subject: declaration.subject, names: declaration.names, key: key)
-        try await write(Secret(copying: request.pem.utf8), to: .request, rotation)
+        for member in declaration.key.members {
+            let key = try await privateKey(rotation, member.slot)
+            let request = try CertificateRequest.make(subject: declaration.subject, names: declaration.names, key: key)
+            try await write(Secret(copying: request.pem.utf8), to: .request(member.slot), rotation)
+        }
     }
 
     private func issue(_ rotation: Rotation, resuming handle: ResumeHandle?) async throws -> Rotation.Completion {
-        // The leaf is written last: where it is, the answer is complete, and nothing is asked for a second time.
-        if try await read(.certificate, rotation) != nil { return .done }
         let declaration = try context.declaration(of: rotation.certificate)
-        guard let requestPEM = try await read(.request, rotation) else {
+        for member in declaration.key.members {
+            // The leaf is written last: where it is, the answer is complete, and nothing is asked for a second time.
+            if try await read(.certificate(member.slot), rotation) != nil { continue }
+            let outcome = try await ask(declaration, rotation, member.slot, resuming: handle)
+            switch outcome {
+            case .pending(let handle, let retryAt): return .pending(handle, retryAt: retryAt)
+            case .issued(let chain): try await accept(chain, declaration, rotation, member.slot)
+            }
+        }
+        return .done
+    }
+
+    private func ask(
+        _ declaration: CertificateDeclaration, _ rotation: Rotation, _ slot: KeyType?, resuming handle: ResumeHandle?
+    ) async throws -> IssuanceOutcome {
+        guard let requestPEM = try await read(.request(slot), rotation) else {
             throw CertsError(
                 .fileMissing, "the certificate request of revision \(rotation.revision) is gone", retry: .later)
         }
         let request = try CertificateRequest(pem: requestPEM.withBytes { Data($0) })
-        let key = try await privateKey(rotation)
+        let key = try await privateKey(rotation, slot)
         let journal = context.journal
-        let outcome = try await context.issuer(declaration.issuer).issue(
+        return try await context.issuer(declaration.issuer).issue(
             IssuanceRequest(
                 declaration: declaration, revision: rotation.revision, csr: request.der, key: try key.pem(),
                 resuming: handle,
@@ -83,116 +106,181 @@ extension RotationRunner {
                     held.hold(handle)
                     try await journal.record(held)
                 }))
-        switch outcome {
-        case .pending(let handle, let retryAt): return .pending(handle, retryAt: retryAt)
-        case .issued(let chain):
-            let certificates = try chain.map { try Certificate(der: $0) }
-            guard let leaf = certificates.first else {
-                throw CertsError(
-                    .issuerRefused, "the issuer answered without a certificate", subject: declaration.issuer.rawValue,
-                    retry: .later)
-            }
-            let intermediates = certificates.dropFirst().map(\.pem).joined()
-            try await write(Secret(copying: intermediates.utf8), to: .chain, rotation)
-            try await write(Secret(copying: leaf.pem.utf8), to: .certificate, rotation)
-            return .done
+    }
+
+    private func accept(
+        _ chain: [Data], _ declaration: CertificateDeclaration, _ rotation: Rotation, _ slot: KeyType?
+    ) async throws {
+        let certificates = try chain.map { try Certificate(der: $0) }
+        guard let leaf = certificates.first else {
+            throw CertsError(
+                .issuerRefused, "the issuer answered without a certificate", subject: declaration.issuer.rawValue,
+                retry: .later)
         }
+        let intermediates = certificates.dropFirst().map(\.pem).joined()
+        try await write(Secret(copying: intermediates.utf8), to: .chain(slot), rotation)
+        try await write(Secret(copying: leaf.pem.utf8), to: .certificate(slot), rotation)
     }
 
     // MARK: Check and stage
 
     private func check(_ rotation: Rotation) async throws {
         let declaration = try context.declaration(of: rotation.certificate)
-        let key = try await privateKey(rotation)
-        let chain = try await storedChain(rotation.certificate, rotation.revision)
-        let anchors = try await context.issuer(declaration.issuer).trustAnchors().map { try Certificate(der: $0) }
         // A deployment by hand may bring back what was asked for under an older declaration.
         let known = rotation.purpose == .issue ? nil : try? await readManifest(rotation)
+        let algorithms = known?.requested.keyAlgorithms ?? declaration.key.algorithms
+        let anchors = try await context.issuer(declaration.issuer).trustAnchors().map { try Certificate(der: $0) }
+        var findings: [Finding] = []
+        var records: [CertificateRecord] = []
         let now = context.now
-        let findings = try await BlockingPool.shared.run {
-            BundleChecks.findings(
-                chain: chain, keySPKI: key.publicKeyDER, names: known?.requested.names ?? declaration.names,
-                anchors: known.map { $0.requested.issuer == declaration.issuer ? anchors : [] } ?? anchors,
-                keyAlgorithm: known?.requested.keyAlgorithm ?? declaration.key.algorithm, now: now)
+        for member in KeyPolicy.members(of: algorithms) {
+            let key = try await privateKey(rotation, member.slot)
+            let chain = try await context.storedChain(rotation.certificate, rotation.revision, member.slot)
+            findings += try await BlockingPool.shared.run {
+                BundleChecks.findings(
+                    chain: chain, keySPKI: key.publicKeyDER, names: known?.requested.names ?? declaration.names,
+                    anchors: known.map { $0.requested.issuer == declaration.issuer ? anchors : [] } ?? anchors,
+                    keyAlgorithm: member.algorithm, now: now)
+            }
+            records += chain.first.map { [$0.record] } ?? []
         }
+        try judge(findings, rotation)
+        guard known == nil else { return }
+        let manifest = RevisionManifest(
+            certificate: rotation.certificate, revision: rotation.revision, requested: declaration.requested,
+            records: records, issuedAt: now)
+        try await write(manifest, rotation)
+    }
+
+    /// Tells what is only worth knowing, and stops at what is worse.
+    private func judge(_ findings: [Finding], _ rotation: Rotation) throws {
         for finding in findings where !finding.isBlocking {
             context.logger.notice(
                 "\(TerminalText.sanitized(finding.message))",
                 metadata: ["certificate": "\(rotation.certificate)", "finding": "\(finding.id)"])
         }
         let blocking = findings.filter(\.isBlocking)
-        if let first = blocking.first {
-            throw CertsError(
-                .certificateRejected,
-                "the certificate is not fit to be deployed: "
-                    + blocking.map { "\($0.message) [\($0.id)]" }.joined(separator: "; "),
-                hint: first.remedy)
-        }
-        guard known == nil, let leaf = chain.first else { return }
-        let manifest = RevisionManifest(
-            certificate: rotation.certificate, revision: rotation.revision, requested: declaration.requested,
-            record: leaf.record, issuedAt: now)
-        try await write(manifest, rotation)
+        guard let first = blocking.first else { return }
+        throw CertsError(
+            .certificateRejected,
+            "the certificate is not fit to be deployed: "
+                + blocking.map { "\($0.message) [\($0.id)]" }.joined(separator: "; "),
+            hint: first.remedy)
     }
 
     private func stage(_ rotation: Rotation) async throws {
-        let chain = try await storedChain(rotation.certificate, rotation.revision)
-        guard let leaf = chain.first, let key = try await read(.key, rotation) else {
-            throw CertsError(
-                .fileMissing, "the key of revision \(rotation.revision) is gone",
-                hint: "rotate to a new certificate: `certs rotate \(rotation.certificate)`")
-        }
-        let bundle = try context.makeBundle(leaf, Array(chain.dropFirst()), key)
-        try await write(bundle, to: .bundle, rotation)
-        guard rotation.purpose == .issue else { return }
-        // From here on there is an issued certificate that is not served: a crash must not hide it.
         let manifest = try await readManifest(rotation)
+        for member in KeyPolicy.members(of: manifest.requested.keyAlgorithms) {
+            let chain = try await context.storedChain(rotation.certificate, rotation.revision, member.slot)
+            guard let leaf = chain.first, let key = try await read(.key(member.slot), rotation) else {
+                throw CertsError(
+                    .fileMissing, "the key of revision \(rotation.revision) is gone",
+                    hint: "rotate to a new certificate: `certs rotate \(rotation.certificate)`")
+            }
+            let bundle = try context.makeBundle(leaf, Array(chain.dropFirst()), key)
+            try await write(bundle, to: .bundle(member.slot), rotation)
+        }
+        let staple = try await stageStaples(rotation, manifest)
+        guard rotation.purpose == .issue || staple != nil else { return }
         var state =
             try await context.inventory.state(of: rotation.certificate) ?? CertificateState(name: rotation.certificate)
-        state.issuedRevision = rotation.revision
-        state.record = manifest.record
-        state.requested = manifest.requested
-        state.isWaiting = false
+        if let staple { state.staple = staple }
+        if rotation.purpose == .issue {
+            // From here on there is an issued certificate that is not served: a crash must not hide it.
+            state.issuedRevision = rotation.revision
+            state.record = manifest.record
+            state.requested = manifest.requested
+            state.isWaiting = false
+        }
         context.refreshDueDate(of: &state, try? context.declaration(of: rotation.certificate))
         try await context.inventory.save(state)
     }
 
-    // MARK: Targets
+    // MARK: Nodes
 
-    private func prepare(_ rotation: Rotation, _ target: Name) async throws -> Rotation.Completion {
-        let bundle = try await stagedBundle(rotation.certificate, rotation.revision)
+    private func prepare(_ rotation: Rotation, _ node: NodeID) async throws -> Rotation.Completion {
+        let bundle = try await stagedBundle(rotation)
         var fallback: StagedBundle?
         if let current = try await context.revisions.currentRevision(of: rotation.certificate),
             current != rotation.revision
         {
-            fallback = try? await stagedBundle(rotation.certificate, current)
+            fallback = try? await context.stagedBundle(rotation.certificate, current)
         }
-        let prepared = try await context.target(target).prepare(bundle, fallback: fallback, now: context.now)
-        if let previous = prepared.previous { try await write(previous, to: .previous(target: target), rotation) }
+        let prepared = try await context.target(node).prepare(bundle, fallback: fallback, now: context.now)
+        for (index, previous) in prepared.previous.enumerated() {
+            if let previous { try await write(previous, to: .previous(node, index), rotation) }
+        }
         for finding in prepared.findings {
             context.logger.notice(
                 "\(TerminalText.sanitized(finding.message)); \(finding.remedy)",
-                metadata: ["target": "\(target)", "finding": "\(finding.id)"])
+                metadata: ["target": "\(node)", "finding": "\(finding.id)"])
         }
-        return .prepared(prepared.receipt)
+        return .prepared(prepared.receipt, findings: prepared.findings)
     }
 
-    private func restore(_ rotation: Rotation, _ target: Name, _ receipt: DeploymentReceipt) async throws {
-        var previous: Secret?
-        if receipt.previous != nil {
-            previous = try await read(.previous(target: target), rotation)
-            guard previous != nil else {
-                throw CertsError(
-                    .fileMissing, "the previous bundle of '\(target)' is gone from the state directory",
-                    subject: target.rawValue,
-                    hint: "put a working bundle at \(receipt.bundlePath) and reload HAProxy")
+    /// A shared step, taken alone.
+    private mutating func take(_ step: SharedStep) async throws {
+        let failure = await Self.perform(step, for: [self]).first ?? nil
+        halfDone.remove(step.node)
+        if let failure { throw failure }
+    }
+
+    /// Carries out one shared step for all: with one reload, where there has to be one.
+    /// - Returns: for each, why it failed.
+    static func perform(_ step: SharedStep, for runners: [RotationRunner]) async -> [CertsError?] {
+        var failures: [CertsError?] = runners.map { _ in nil }
+        guard let context = runners.first?.context else { return [] }
+        func together<Item: Sendable>(
+            _ item: (RotationRunner) async throws -> Item, _ carryOut: ([Item]) async -> [CertsError?]
+        ) async {
+            var items: [(index: Int, item: Item)] = []
+            for (index, runner) in runners.enumerated() {
+                do { items.append((index, try await item(runner))) } catch { failures[index] = .wrapping(error) }
             }
+            for (item, failure) in zip(items, await carryOut(items.map(\.item))) { failures[item.index] = failure }
         }
-        let adapter = try context.target(target)
-        let (kept, isResuming) = (previous, halfDone.contains(target))
-        try await withUncancelledTask {
-            try await adapter.restore(receipt, previous: kept, certificate: rotation.certificate, resuming: isResuming)
+        do {
+            let target = try context.target(step.node)
+            if step.isRestore {
+                await together({ try await $0.restoration(of: step.node) }) { items in
+                    (try? await withUncancelledTask { await target.restore(items) }) ?? []
+                }
+            } else {
+                await together({ try await $0.deployment(on: step.node) }) { await target.apply($0) }
+            }
+        } catch {
+            failures = runners.map { _ in .wrapping(error) }
         }
+        return failures
+    }
+
+    private func deployment(on node: NodeID) async throws -> BundleDeployment {
+        BundleDeployment(
+            bundle: try await stagedBundle(rotation), receipt: try receipt(of: node),
+            resuming: halfDone.contains(node))
+    }
+
+    private func restoration(of node: NodeID) async throws -> BundleRestoration {
+        let receipt = try receipt(of: node)
+        var previous: [Secret?] = []
+        for (index, file) in receipt.files.enumerated() {
+            let kept = try await read(.previous(node, index), rotation)
+            guard kept != nil || file.previous == nil else {
+                throw CertsError(
+                    .fileMissing, "the previous \(file.path) of '\(node)' is gone from the state directory",
+                    subject: node.description, hint: "put a working bundle at \(file.path) and reload HAProxy")
+            }
+            previous.append(file.previous == nil ? nil : kept)
+        }
+        return BundleRestoration(
+            certificate: rotation.certificate, receipt: receipt, previous: previous, resuming: halfDone.contains(node))
+    }
+
+    private func receipt(of node: NodeID) throws -> DeploymentReceipt {
+        guard let receipt = rotation.deployments.first(where: { $0.node == node })?.receipt else {
+            throw CertsError(.internal, "there is no receipt for '\(node)'")
+        }
+        return receipt
     }
 
     /// What was never accepted is removed; an issued revision stays, to be deployed later.
@@ -203,16 +291,16 @@ extension RotationRunner {
 
     // MARK: Files of the revision
 
-    private func read(_ file: RevisionFile, _ rotation: Rotation) async throws -> Secret? {
+    func read(_ file: RevisionFile, _ rotation: Rotation) async throws -> Secret? {
         try await context.revisions.read(file, of: rotation.certificate, revision: rotation.revision)
     }
 
-    private func write(_ contents: Secret, to file: RevisionFile, _ rotation: Rotation) async throws {
+    func write(_ contents: Secret, to file: RevisionFile, _ rotation: Rotation) async throws {
         try await context.revisions.write(contents, to: file, of: rotation.certificate, revision: rotation.revision)
     }
 
-    private func privateKey(_ rotation: Rotation) async throws -> PrivateKey {
-        guard let pem = try await read(.key, rotation) else {
+    private func privateKey(_ rotation: Rotation, _ slot: KeyType?) async throws -> PrivateKey {
+        guard let pem = try await read(.key(slot), rotation) else {
             throw CertsError(.fileMissing, "the key of revision \(rotation.revision) is gone", retry: .later)
         }
         return try PrivateKey(pem: pem)
@@ -226,11 +314,7 @@ extension RotationRunner {
         try await write(manifest.encoded(), to: .manifest, rotation)
     }
 
-    private func storedChain(_ certificate: Name, _ revision: Int) async throws -> [Certificate] {
-        try await context.storedChain(certificate, revision)
-    }
-
-    private func stagedBundle(_ certificate: Name, _ revision: Int) async throws -> StagedBundle {
-        try await context.stagedBundle(certificate, revision)
+    private func stagedBundle(_ rotation: Rotation) async throws -> StagedBundle {
+        try await context.stagedBundle(rotation.certificate, rotation.revision)
     }
 }

@@ -26,68 +26,56 @@ struct EndpointProof: Sendable {
 
     /// Handshakes in a row that must agree; more once an endpoint was seen to answer in two ways, because several
     /// processes may share the port.
-    private static let agreement = 3
-    private static let strictAgreement = 8
-    /// Endpoints asked at the same time.
-    private static let width = 8
+    static let agreement = 3
+    static let strictAgreement = 8
+    /// Handshakes made at the same time.
+    static let width = 8
 
-    /// One handshake with each; a problem is part of the observation.
+    // MARK: Looking
+
+    /// One handshake with each, as any client makes it; a problem is part of the observation.
     func observe(_ endpoints: [Endpoint], now: Date) async -> [EndpointObservation] {
-        await each(endpoints) { endpoint in
-            do {
-                let served = try await prober.probe(endpoint, serverName: endpoint.serverName, deadline: handshake)
-                return Self.observation(endpoint, served, now)
-            } catch {
-                let problem = CertsError.wrapping(error)
-                return EndpointObservation(
-                    endpoint: endpoint, served: nil, problem: problem.description, observedAt: now)
-            }
+        await look(endpoints.map { Sighting.Question($0) }, now: now).map(\.observation)
+    }
+
+    /// One handshake for each question; a problem is part of the observation.
+    func look(_ questions: [Sighting.Question], now: Date) async -> [Sighting] {
+        await each(questions) { Sighting($0, await observation($0, now)) }
+    }
+
+    private func observation(_ question: Sighting.Question, _ now: Date) async -> EndpointObservation {
+        do {
+            let served = try await probe(question)
+            return Self.observation(question.endpoint, served, now)
+        } catch {
+            let problem = CertsError.wrapping(error)
+            return EndpointObservation(
+                endpoint: question.endpoint, served: nil, problem: problem.description, observedAt: now)
         }
     }
 
-    /// - Parameter chain: DER, leaf first, of what must be sent.
-    /// - Throws: the first failure in the order of `endpoints`, after all were asked: `served.other`, `probe.…`.
+    func probe(_ question: Sighting.Question) async throws -> ServedCertificate {
+        try await prober.probe(question.endpoint, as: question.client, deadline: handshake)
+    }
+
+    // MARK: One question
+
+    /// Asks until as many handshakes in a row as are needed show one of the `expected` leaves.
+    ///
+    /// - Throws: `served.other`, `probe.…` with what was seen instead.
     func prove(
-        _ endpoints: [Endpoint], serves expected: Fingerprint, chain: [Data]?, patience: Patience
-    ) async throws -> [EndpointObservation] {
-        let results = await each(endpoints) { endpoint in
-            await Result { try await prove(endpoint, expected, chain, patience) }
-        }
-        return try results.map { try $0.get() }
-    }
-
-    /// Proves that each endpoint serves what it was seen serving before; one that could not be reached then is asked,
-    /// but nothing is required of it.
-    func proveRestored(_ baseline: [EndpointObservation], patience: Patience) async throws -> [EndpointObservation] {
-        let results = await each(baseline) { before in
-            await Result {
-                guard let expected = before.served else { return await observe([before.endpoint], now: Date()) }
-                return [try await prove(before.endpoint, expected, nil, patience)]
-            }
-        }
-        return try results.flatMap { try $0.get() }
-    }
-
-    // MARK: One endpoint
-
-    private func prove(
-        _ endpoint: Endpoint, _ expected: Fingerprint, _ chain: [Data]?, _ patience: Patience
-    ) async throws -> EndpointObservation {
+        _ question: Sighting.Question, shows expected: Set<Fingerprint>, patience: Patience
+    ) async throws -> ServedCertificate {
         var tally = Tally(expected: expected)
         var waited = Duration.zero
         while true {
-            let outcome: Result<ServedCertificate, any Error> = await Result {
-                try await prober.probe(endpoint, serverName: endpoint.serverName, deadline: handshake)
-            }
+            let outcome: Result<ServedCertificate, any Error> = await Result { try await probe(question) }
             tally.count(outcome)
-            if let served = tally.proved {
-                try Self.check(served, chain: chain, endpoint)
-                return Self.observation(endpoint, served, Date())
-            }
+            if let served = tally.proved { return served }
             try Task.checkCancellation()
             if tally.isMatching { continue }
             let isHopeless = if case .swap = patience { tally.isConsistentlyWrong } else { false }
-            if isHopeless || waited >= patience.limit { throw Self.failure(endpoint, expected, tally) }
+            if isHopeless || waited >= patience.limit { throw Self.failure(question, expected, tally) }
             try await clock.sleep(for: pause)
             waited += pause + tally.lastProbe(handshake)
         }
@@ -95,17 +83,17 @@ struct EndpointProof: Sendable {
 
     /// What the handshakes with one endpoint have shown so far.
     private struct Tally {
-        let expected: Fingerprint
+        let expected: Set<Fingerprint>
         private var agreeing = 0
         private var disagreeing = 0
         private var last: Result<ServedCertificate, any Error>?
         private(set) var other: ServedCertificate?
 
-        init(expected: Fingerprint) { self.expected = expected }
+        init(expected: Set<Fingerprint>) { self.expected = expected }
 
         mutating func count(_ outcome: Result<ServedCertificate, any Error>) {
             switch outcome {
-            case .success(let served) where served.fingerprint == expected:
+            case .success(let served) where expected.contains(served.fingerprint):
                 agreeing += 1
                 disagreeing = 0
             case .success(let served):
@@ -136,45 +124,32 @@ struct EndpointProof: Sendable {
         }
     }
 
-    private static func check(_ served: ServedCertificate, chain: [Data]?, _ endpoint: Endpoint) throws(CertsError) {
-        guard let chain, !served.chainDER.starts(with: chain) else { return }
-        throw CertsError(
-            .servedOther,
-            "\(describe(endpoint)) serves the right certificate, but its chain is not the one of the bundle: "
-                + "\(served.chainDER.count) of \(chain.count) certificates were sent, or in another order",
-            subject: endpoint.address,
-            hint: "look for a second file or process that holds the same certificate without its chain")
-    }
-
-    private static func failure(_ endpoint: Endpoint, _ expected: Fingerprint, _ tally: Tally) -> CertsError {
-        if let error = tally.lastError { return CertsError.wrapping(error, subject: endpoint.address) }
+    private static func failure(
+        _ question: Sighting.Question, _ expected: Set<Fingerprint>, _ tally: Tally
+    ) -> CertsError {
+        if let error = tally.lastError { return CertsError.wrapping(error, subject: question.endpoint.address) }
         guard let other = tally.other else {
-            return CertsError(.internal, "no handshake was made", subject: endpoint.address)
+            return CertsError(.internal, "no handshake was made", subject: question.endpoint.address)
         }
+        let wanted = expected.map(\.short).sorted().joined(separator: " or ")
         return CertsError(
             .servedOther,
-            "\(describe(endpoint)) serves another certificate than \(expected.short): "
-                + "\(TerminalText.sanitized(other.subject, limit: 200)), valid until \(other.notAfter.formatted(.iso8601)), "
-                + "fingerprint \(other.fingerprint.short)",
-            subject: endpoint.address,
+            "\(question.text) serves another certificate than \(wanted): \(other.text)",
+            subject: question.endpoint.address,
             hint: "look for another file with the same name in the `bind` (a copy beside the bundle?), "
                 + "for another process on this port, and whether the reload reached a master process (`haproxy -W`)",
             retry: .later)
     }
 
-    private static func describe(_ endpoint: Endpoint) -> String {
-        endpoint.serverName.map { "\(endpoint.address) (server name \($0))" } ?? "\(endpoint.address) (no server name)"
-    }
+    // MARK: Parts
 
-    private static func observation(_ endpoint: Endpoint, _ served: ServedCertificate, _ now: Date)
-        -> EndpointObservation
-    {
+    static func observation(_ endpoint: Endpoint, _ served: ServedCertificate, _ now: Date) -> EndpointObservation {
         EndpointObservation(
             endpoint: endpoint, served: served.fingerprint, servedNotAfter: served.notAfter, observedAt: now)
     }
 
     /// Runs `body` for each element, a bounded number at a time; results in the order of the elements.
-    private func each<Element: Sendable, Value: Sendable>(
+    func each<Element: Sendable, Value: Sendable>(
         _ elements: [Element], _ body: @escaping @Sendable (Element) async -> Value
     ) async -> [Value] {
         await withTaskGroup(of: (Int, Value).self) { group in
@@ -186,6 +161,24 @@ struct EndpointProof: Sendable {
             for await (done, value) in group { results[done] = value }
             return elements.indices.compactMap { results[$0] }
         }
+    }
+}
+
+extension Sighting.Question {
+    /// `127.0.0.1:443 (server name www.example.com, TLS 1.2, rsa)`.
+    var text: String {
+        let name = endpoint.serverName.map { "server name \($0)" } ?? "no server name"
+        let version = client.version == .any ? nil : "TLS \(client.version.rawValue)"
+        let words = [name, version, client.keyType.map { "\($0.rawValue) only" }].compactMap { $0 }
+        return "\(endpoint.address) (\(words.joined(separator: ", ")))"
+    }
+}
+
+extension ServedCertificate {
+    /// Subject, end and short fingerprint.
+    fileprivate var text: String {
+        "\(TerminalText.sanitized(subject, limit: 200)), valid until \(notAfter.formatted(.iso8601)), "
+            + "fingerprint \(fingerprint.short)"
     }
 }
 

@@ -1,6 +1,6 @@
 import CertsCore
 
-extension TargetDeclaration {
+extension NodeDeclaration {
     /// The handshakes that show what is served for a certificate with these names; each endpoint in the result carries
     /// the server name to send, or `nil` for none.
     ///
@@ -18,13 +18,13 @@ extension TargetDeclaration {
         let probes = probes(for: names)
         guard probes.isEmpty else { return probes }
         throw CertsError(
-            .probeFailed, "no endpoint of the target '\(name)' serves a name of the certificate '\(certificate)'",
-            subject: name.rawValue,
+            .probeFailed, "no endpoint of the target '\(id)' serves a name of the certificate '\(certificate)'",
+            subject: id.description,
             hint:
                 "list an endpoint of this target with a `serverName` that the certificate has, or without `serverName`")
     }
 
-    private static func probes(of endpoint: Endpoint, for names: [AlternativeName]) -> [Endpoint] {
+    static func probes(of endpoint: Endpoint, for names: [AlternativeName]) -> [Endpoint] {
         names.compactMap { name in
             switch name {
             case .dns(let pattern):

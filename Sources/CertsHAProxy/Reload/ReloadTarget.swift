@@ -2,22 +2,26 @@ package import CertsCore
 import CertsCrypto
 package import Foundation
 import Logging
+import Synchronization
 
-/// Disk first, then a reload: for HAProxys without a runtime API that certs may use.
+/// Disk first, then a reload: for HAProxys without a runtime API that certs may use, and for what it cannot do.
 package struct ReloadTarget: DeploymentTarget {
-    package let declaration: TargetDeclaration
+    package let declaration: NodeDeclaration
+    /// The method that reloads; the declared one, or its fallback.
+    let method: ReloadMethod
     let reloader: any Reloader
     let files: any LiveFiles
     let proof: EndpointProof
     let limits: TargetLimits
     let logger: Logger
+    private let last = LastReload()
 
     init(
-        _ declaration: TargetDeclaration, reloader: any Reloader, files: any LiveFiles, proof: EndpointProof,
-        limits: TargetLimits,
-        logger: Logger
+        _ declaration: NodeDeclaration, method: ReloadMethod, reloader: any Reloader, files: any LiveFiles,
+        proof: EndpointProof, limits: TargetLimits, logger: Logger
     ) {
         self.declaration = declaration
+        self.method = method
         self.reloader = reloader
         self.files = files
         self.proof = proof
@@ -25,91 +29,155 @@ package struct ReloadTarget: DeploymentTarget {
         self.logger = logger
     }
 
+    var bundleFiles: BundleFiles { BundleFiles(node: declaration, files: files) }
+
+    // MARK: Prepare
+
     package func prepare(_ bundle: StagedBundle, fallback: StagedBundle?, now: Date) async throws -> PreparedDeployment
     {
-        let path = declaration.bundlePath(for: bundle.certificate)
-        let disk = try await files.read(path, limit: LiveBundle.sizeLimit)
-        if let blocking = await reloader.check(bundlePaths: [path]).first(where: \.isBlocking) {
-            throw CertsError(.targetReloadFailed, blocking.message, subject: path, hint: blocking.remedy, retry: .later)
+        try bundleFiles.checkMembers(bundle)
+        let planned = bundleFiles.plan(bundle)
+        var live: [LiveBundle?] = []
+        for file in planned {
+            live.append(try await files.read(file.path, limit: BundleFiles.sizeLimit).map { LiveBundle($0) })
         }
-        let baseline = await proof.observe(declaration.probes(for: bundle.names), now: now)
-        var previous = disk.map { LiveBundle($0) }
+        let paths = declaration.paths(of: bundle)
+        let preflight = await reloader.check(bundlePaths: paths)
+        if let blocking = preflight.first(where: \.isBlocking) {
+            throw CertsError(
+                .targetReloadFailed, blocking.message, subject: declaration.id.description, hint: blocking.remedy,
+                retry: .later)
+        }
+        let baseline = await proof.look(declaration.questions(for: bundle), now: now)
+        let served = Set(baseline.filter { $0.question.subject == .own }.compactMap(\.observation.served))
+        let drift = Self.preferServed(&live, planned, fallback, served: served)
+        let receipts = zip(planned, live).map { FileReceipt(path: $0.path, role: $0.role, previous: $1?.receipt) }
+        return PreparedDeployment(
+            receipt: DeploymentReceipt(
+                method: method.word, reloads: true, files: receipts, baseline: baseline, takenAt: now),
+            previous: live.map { $0?.contents }, findings: preflight + drift)
+    }
+
+    /// Where a file was changed since the last reload, what is served is what we deployed, and that is what comes back.
+    private static func preferServed(
+        _ live: inout [LiveBundle?], _ planned: [BundleFiles.Planned], _ fallback: StagedBundle?,
+        served: Set<Fingerprint>
+    ) -> [Finding] {
+        guard let fallback, !served.isEmpty, served.isSubset(of: fallback.fingerprints) else { return [] }
         var findings: [Finding] = []
-        // The file was changed since the last reload: what is served is what we deployed, and that is what comes back.
-        let served = Set(baseline.compactMap(\.served))
-        if let fallback, served == [fallback.fingerprint], previous?.leaf?.fingerprint != fallback.fingerprint {
-            previous = LiveBundle(fallback.pem, attributes: disk?.attributes)
+        for (index, file) in planned.enumerated() {
+            guard case .bundle(let slot) = file.role, let deployed = fallback.members.first(where: { $0.slot == slot }),
+                live[index]?.leaf?.fingerprint != deployed.fingerprint
+            else { continue }
+            live[index] = LiveBundle(deployed.pem, attributes: live[index]?.attributes)
             findings.append(
                 Finding(
                     id: "memory-differs-from-disk", severity: .warning,
                     message:
-                        "HAProxy serves another certificate than the one in \(path); a rollback restores the served one",
+                        "HAProxy serves another certificate than the one in \(file.path); a rollback restores the served one",
                     remedy: "find out who changes the file beside certs"))
         }
-        let receipt = DeploymentReceipt(bundlePath: path, previous: previous?.receipt, baseline: baseline, takenAt: now)
-        return PreparedDeployment(receipt: receipt, previous: previous?.contents, findings: findings)
+        return findings
     }
 
-    package func apply(_ bundle: StagedBundle, receipt: DeploymentReceipt, resuming: Bool) async throws {
-        // A reload that was begun is waited for: its own deadline bounds it.
-        try await withUncancelledTask {
-            try await locked(receipt) {
-                let live = try? await files.read(receipt.bundlePath, limit: LiveBundle.sizeLimit)
-                if live?.contents != bundle.pem {
-                    try await files.install(
-                        bundle.pem, at: receipt.bundlePath, attributes: receipt.previous?.attributes)
-                }
-                if let validate = declaration.validate {
-                    try await CommandRunner.run(validate, purpose: "the validation command")
-                }
-                _ = try await reloader.reload(within: declaration.verifyWithin)
-                logger.info("HAProxy was asked to reload", metadata: ["file": "\(receipt.bundlePath)"])
+    // MARK: Apply and restore
+
+    package func apply(_ deployments: [BundleDeployment]) async -> [CertsError?] {
+        await uncancelled {
+            await together(deployments, receipt: \.receipt) { deployment in
+                try await bundleFiles.install(deployment.bundle, receipt: deployment.receipt)
+                return true
+            } note: { failure, _ in
+                failure
             }
         }
     }
 
-    package func verify(_ bundle: StagedBundle, receipt: DeploymentReceipt) async throws -> [EndpointObservation] {
-        let chain = try CanonicalBundle.certificates(in: bundle.pem).map(\.der)
-        let probes = try declaration.requiredProbes(for: bundle.names, certificate: bundle.certificate)
-        return try await askingTwice {
-            try await proof.prove(probes, serves: bundle.fingerprint, chain: chain, patience: .reload($0))
-        }
-    }
-
-    package func restore(_ receipt: DeploymentReceipt, previous: Secret?, certificate: Name, resuming: Bool)
-        async throws
-    {
-        try LiveBundle.check(previous, against: receipt)
-        try await withUncancelledTask {
-            try await locked(receipt) {
-                let isChanged = try await LiveBundle.restoreDisk(receipt, previous: previous, files: files)
+    package func restore(_ restorations: [BundleRestoration]) async -> [CertsError?] {
+        await uncancelled {
+            await together(restorations, receipt: \.receipt) { restoration in
+                try BundleFiles.check(restoration)
+                let isChanged = try await bundleFiles.restore(restoration)
                 // Where the disk was never changed HAProxy was never asked; after a crash nobody knows.
-                guard isChanged || resuming else { return }
-                do {
-                    _ = try await reloader.reload(within: declaration.verifyWithin)
-                } catch {
-                    throw CertsError.wrapping(error).noting(
-                        "the file \(receipt.bundlePath) is restored, HAProxy was not reloaded")
-                }
+                return isChanged || restoration.resuming
+            } note: { failure, restoration in
+                failure.noting(
+                    "the file \(restoration.receipt.bundlePath) is restored, HAProxy was not reloaded")
             }
         }
+    }
+
+    /// The disk for each, then one reload for all whose disk was changed.
+    /// - Parameter write: whether HAProxy has to be reloaded for it.
+    private func together<Item: Sendable>(
+        _ items: [Item], receipt: (Item) -> DeploymentReceipt, write: (Item) async throws -> Bool,
+        note: (CertsError, Item) -> CertsError
+    ) async -> [CertsError?] {
+        var failures: [CertsError?] = items.map { _ in nil }
+        do {
+            let lock = try await lock(items.first.map(receipt))
+            defer { lock?.release() }
+            var waiting: [Int] = []
+            for (index, item) in items.enumerated() {
+                do {
+                    if try await write(item) { waiting.append(index) }
+                } catch {
+                    failures[index] = .wrapping(error)
+                }
+            }
+            guard !waiting.isEmpty else { return failures }
+            do {
+                try await reload()
+            } catch {
+                for index in waiting { failures[index] = note(.wrapping(error), items[index]) }
+            }
+        } catch {
+            failures = items.map { _ in .wrapping(error) }
+        }
+        return failures
+    }
+
+    private func reload() async throws {
+        if let validate = declaration.validate {
+            try await CommandRunner.run(validate, purpose: "the validation command")
+        }
+        let outcome = try await reloader.reload(within: max(declaration.verifyWithin, limits.reload))
+        last.record(outcome)
+        logger.info("HAProxy was asked to reload", metadata: ["evidence": "\(outcome.evidence)"])
+    }
+
+    private func lock(_ receipt: DeploymentReceipt?) async throws -> (any HeldLock)? {
+        guard let path = receipt?.bundlePath else { return nil }
+        let directory = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
+        return try await files.lockDirectory(directory.isEmpty ? "/" : directory, deadline: limits.lock)
+    }
+
+    // MARK: Verify and observe
+
+    package func verify(_ bundle: StagedBundle, receipt: DeploymentReceipt) async throws -> VerifiedDeployment {
+        _ = try declaration.requiredProbes(for: bundle.names, certificate: bundle.certificate)
+        let expected = try Expectation(bundle)
+        let proved = try await askingTwice {
+            try await proof.prove(
+                expected, baseline: receipt.baseline, replaced: receipt.previousLeaves, patience: .reload($0))
+        }
+        return VerifiedDeployment(proved.observations, findings: proved.findings + last.findings)
     }
 
     package func verifyRestored(_ receipt: DeploymentReceipt) async throws -> [EndpointObservation] {
         try await askingTwice { try await proof.proveRestored(receipt.baseline, patience: .reload($0)) }
     }
 
-    /// A signal that reaches a master while it still finishes an earlier reload is lost without a trace (seen with
-    /// HAProxy 2.6.12, within milliseconds after the new worker began to serve): where the old certificate stays, the
-    /// reload is asked for once more.
-    private func askingTwice(
-        _ prove: (_ within: Duration) async throws -> [EndpointObservation]
-    ) async throws -> [EndpointObservation] {
+    /// A reload whose outcome the method cannot see may have been lost: a signal that reaches a master while it still
+    /// finishes an earlier reload leaves no trace (seen with HAProxy 2.6.12). Where the old certificate stays, it is
+    /// asked for once more.
+    private func askingTwice<Value>(_ prove: (_ within: Duration) async throws -> Value) async throws -> Value {
         do {
             return try await prove(declaration.verifyWithin / 3)
         } catch let error as CertsError where error.code == .servedOther {
+            if last.isProved { return try await prove(declaration.verifyWithin * 2 / 3) }
             logger.notice("the reload does not show yet, asking for it again", metadata: ["reason": "\(error)"])
-            try await withUncancelledTask { _ = try await reloader.reload(within: declaration.verifyWithin) }
+            try await withUncancelledTask { try await reload() }
             return try await prove(declaration.verifyWithin * 2 / 3)
         }
     }
@@ -117,12 +185,36 @@ package struct ReloadTarget: DeploymentTarget {
     package func observe(names: [AlternativeName]) async -> [EndpointObservation] {
         await proof.observe(declaration.probes(for: names), now: Date())
     }
+}
 
-    /// Runs `body` under the lock of the directory of the bundle.
-    private func locked(_ receipt: DeploymentReceipt, _ body: () async throws -> Void) async throws {
-        let directory = receipt.bundlePath.lastIndex(of: "/").map { String(receipt.bundlePath[..<$0]) } ?? "."
-        let lock = try await files.lockDirectory(directory.isEmpty ? "/" : directory, deadline: limits.lock)
-        defer { lock.release() }
-        try await body()
+/// What the last reload of this process has shown.
+private final class LastReload: Sendable {
+    private let outcome = Mutex<ReloadOutcome?>(nil)
+
+    func record(_ new: ReloadOutcome) { outcome.withLock { $0 = new } }
+
+    var isProved: Bool {
+        switch outcome.withLock({ $0?.evidence }) {
+        case .newWorker, .reported: true
+        case .askedFor, nil: false
+        }
+    }
+
+    /// Old workers hold the old certificate until their last connection ends.
+    var findings: [Finding] {
+        let workers = outcome.withLock { $0?.oldWorkers ?? [] }
+        guard !workers.isEmpty else { return [] }
+        let list = workers.prefix(8).map { worker in
+            let age = worker.age.map { ", \(Int(min(max(0, $0), 1e9))) s old" } ?? ""
+            let connections = worker.connections.map { ", \($0) connections" } ?? ""
+            return "pid \(worker.pid)\(connections)\(age)"
+        }
+        return [
+            Finding(
+                id: "old-workers", severity: .info,
+                message: "\(workers.count) old workers finish their connections with the old certificate: "
+                    + list.joined(separator: "; "),
+                remedy: "bound them with `hard-stop-after` in HAProxy's global section")
+        ]
     }
 }

@@ -40,15 +40,23 @@ struct RuntimeSession: Sendable {
     ///
     /// - Throws: `target.notReferenced`, `target.ambiguous`.
     static func resolve(_ path: String, in list: RuntimeReply.CertificateList) throws(CertsError) -> StoreName {
+        guard let name = try find(path, in: list) else { throw notReferenced(path, in: list) }
+        return name
+    }
+
+    /// As ``resolve(_:in:)``; `nil`: HAProxy has nothing from there.
+    static func find(_ path: String, in list: RuntimeReply.CertificateList) throws(CertsError) -> StoreName? {
         let wanted = StoreName.normalized(path)
         let matches = list.names.filter { StoreName.normalized($0) == wanted }
-        if let match = matches.first, matches.count == 1 { return try StoreName(match) }
-        if matches.count > 1 {
-            throw CertsError(
-                .targetAmbiguous,
-                "HAProxy holds \(path) under \(matches.count) names: \(matches.joined(separator: ", "))", subject: path,
-                hint: "write the path in one way in HAProxy's configuration (`crt-base` adds a slash), and reload it")
-        }
+        guard matches.count > 1 else { return try matches.first.map { (name) throws(CertsError) in try StoreName(name) } }
+        throw CertsError(
+            .targetAmbiguous,
+            "HAProxy holds \(path) under \(matches.count) names: \(matches.joined(separator: ", "))", subject: path,
+            hint: "write the path in one way in HAProxy's configuration (`crt-base` adds a slash), and reload it")
+    }
+
+    static func notReferenced(_ path: String, in list: RuntimeReply.CertificateList) -> CertsError {
+        let wanted = StoreName.normalized(path)
         let members = list.names.filter {
             [".rsa", ".ecdsa", ".dsa"].map { wanted + $0 }.contains(StoreName.normalized($0))
         }
@@ -56,13 +64,13 @@ struct RuntimeSession: Sendable {
         let namesakes = list.names.filter { $0.split(separator: "/").last == file }
         let hint =
             if !members.isEmpty {
-                "HAProxy holds one file per key type there (\(members.joined(separator: ", "))): name one of them as the `bundle`"
+                "HAProxy holds one file per key type there (\(members.joined(separator: ", "))): declare `keys` for the certificate, or name one of them as the `bundle`"
             } else if !namesakes.isEmpty {
-                "HAProxy has \(namesakes.prefix(3).joined(separator: ", ")): write that path as the `bundle`, or mount it there"
+                "HAProxy has \(namesakes.prefix(3).joined(separator: ", ")): write that path as `loadedAs`, or mount it there"
             } else {
-                "put a first bundle at \(path), name it after `crt` in HAProxy's configuration and reload; or use a reload method"
+                "put a first bundle at \(path), name it after `crt` in HAProxy's configuration and reload; or declare the `list` of a `bind` that it is to be added to, or a `fallback` that reloads"
             }
-        throw CertsError(.targetNotReferenced, "HAProxy has no certificate from \(path)", subject: path, hint: hint)
+        return CertsError(.targetNotReferenced, "HAProxy has no certificate from \(path)", subject: path, hint: hint)
     }
 
     // MARK: The swap
@@ -70,9 +78,14 @@ struct RuntimeSession: Sendable {
     /// Puts `bundle` into HAProxy's memory under `name`: set, read back, commit, read back. Whatever goes wrong, a
     /// transaction of ours does not stay behind.
     ///
-    /// - Parameter leaf: the leaf of the bundle; what HAProxy says it has is compared with it.
-    func swap(_ name: StoreName, to bundle: Secret, leaf: CertificateRecord) async throws(CertsError) {
+    /// - Parameters:
+    ///   - leaf: the leaf of the bundle; what HAProxy says it has is compared with it.
+    ///   - companions: in the same transaction.
+    func swap(_ name: StoreName, to bundle: Secret, leaf: CertificateRecord, companions: [Companion] = [])
+        async throws(CertsError)
+    {
         let command = try RuntimeCommand.set(name, bundle)
+        let beside = try Self.commands(for: companions, of: name)
         let before = try await process()
         guard !before.isStopping else { throw Self.isLeaving(before, connection.socket) }
         try await open(name, command, leaf)
@@ -85,6 +98,7 @@ struct RuntimeSession: Sendable {
                     hint: "another client uses the socket at the same time: let only certs update this file",
                     retry: .later)
             }
+            for command in beside { try await addToTransaction(command, name) }
             instances = try RuntimeReply.commit(try await connection.send(.commit(name)), name: name)
         } catch {
             instances = try await settle(name, leaf, after: error)
@@ -99,6 +113,32 @@ struct RuntimeSession: Sendable {
         logger.info(
             "HAProxy took the certificate",
             metadata: ["file": "\(name)", "instances": "\(instances)", "pid": "\(after.pid)"])
+    }
+
+    /// The commands that put companions into the open transaction, the staple last: a bundle wipes it, and HAProxy needs
+    /// the issuer to understand it.
+    static func commands(for companions: [Companion], of name: StoreName) throws(CertsError) -> [RuntimeCommand] {
+        var commands: [RuntimeCommand] = []
+        for kind in Companion.Kind.allCases {
+            guard let contents = companions.first(where: { $0.kind == kind })?.contents else { continue }
+            switch kind {
+            case .issuer: commands.append(try .set(name, .issuer, Secret(copying: contents)))
+            // HAProxy takes that only from a file: see `RuntimeCommand.Companion`.
+            case .sctl: break
+            case .ocsp: commands.append(try .set(name, .ocsp, RuntimeCommand.base64(contents)))
+            }
+        }
+        return commands
+    }
+
+    private func addToTransaction(_ command: RuntimeCommand, _ name: StoreName) async throws(CertsError) {
+        let outcome = try RuntimeReply.set(try await connection.send(command), name: name)
+        guard outcome == .updated(name.rawValue) else {
+            throw CertsError(
+                .targetUnexpectedReply, "HAProxy did not take '\(command.line)' into the transaction on \(name)",
+                subject: name.rawValue, hint: "let only certs update certificates at this socket, then run again",
+                retry: .later)
+        }
     }
 
     private func open(_ name: StoreName, _ command: RuntimeCommand, _ leaf: CertificateRecord) async throws(CertsError)

@@ -8,7 +8,8 @@ import Logging
 /// Memory comes first, so that what HAProxy refuses never lies on the disk for its next start. One host-wide lock per
 /// socket's directory: HAProxy has one transaction per process, without an owner.
 package struct RuntimeTarget: DeploymentTarget {
-    package let declaration: TargetDeclaration
+    package let declaration: NodeDeclaration
+    /// The `stats socket`, from ``NodeDeclaration/reload``.
     let socket: String
     let files: any LiveFiles
     let proof: EndpointProof
@@ -17,10 +18,11 @@ package struct RuntimeTarget: DeploymentTarget {
     let logger: Logger
 
     init(
-        _ declaration: TargetDeclaration, socket: String, files: any LiveFiles, proof: EndpointProof,
+        _ declaration: NodeDeclaration, files: any LiveFiles, proof: EndpointProof,
         limits: TargetLimits, logger: Logger
     ) {
         self.declaration = declaration
+        let socket = declaration.reload.socket ?? ""
         self.socket = socket
         self.files = files
         self.proof = proof
@@ -30,46 +32,104 @@ package struct RuntimeTarget: DeploymentTarget {
         self.logger = logger
     }
 
+    var bundleFiles: BundleFiles { BundleFiles(node: declaration, files: files) }
+    var lists: CrtListSession { CrtListSession(session: session) }
+
     // MARK: Prepare
 
     package func prepare(_ bundle: StagedBundle, fallback: StagedBundle?, now: Date) async throws -> PreparedDeployment
     {
-        let path = declaration.bundlePath(for: bundle.certificate)
+        try bundleFiles.checkMembers(bundle)
+        let stores = try await locked {
+            let list = try await session.list()
+            try refuseForeignTransaction(list)
+            var stores: [Store] = []
+            for member in bundle.members { stores.append(try await store(of: member, bundle.certificate, list)) }
+            try await session.requireAdmin()
+            try await refuseDuplicates(of: bundle, stores)
+            return stores
+        }
+        var receipts: [FileReceipt] = []
+        var previous: [Secret?] = []
+        var findings: [Finding] = []
+        for planned in bundleFiles.plan(bundle) {
+            var live = try await files.read(planned.path, limit: BundleFiles.sizeLimit).map { LiveBundle($0) }
+            var storeName: String?
+            if case .bundle(let slot) = planned.role, let store = stores.first(where: { $0.slot == slot }) {
+                storeName = store.memory == nil ? nil : store.name.rawValue
+                let choice = try chooseRollback(store, path: planned.path, disk: live, fallback: fallback, new: bundle)
+                (live, findings) = (choice.previous, findings + choice.findings)
+            }
+            receipts.append(
+                FileReceipt(path: planned.path, role: planned.role, storeName: storeName, previous: live?.receipt))
+            previous.append(live?.contents)
+        }
+        if let list = stores.compactMap(\.list).first {
+            receipts.append(
+                FileReceipt(path: declaration.listFile ?? list.rawValue, role: .list, storeName: list.rawValue, previous: nil))
+            previous.append(nil)
+        }
+        let baseline = await proof.look(declaration.questions(for: bundle), now: now)
+        return PreparedDeployment(
+            receipt: DeploymentReceipt(
+                method: "runtime", reloads: false, files: receipts, baseline: baseline, takenAt: now),
+            previous: previous, findings: findings)
+    }
+
+    /// Where HAProxy holds a member in memory, or is to hold it.
+    struct Store: Sendable {
+        let slot: KeyType?
+        let name: StoreName
+        /// `nil`: it is not there yet.
+        let memory: RuntimeReply.StoredCertificate?
+        /// The list that it is to be added to.
+        let list: StoreName?
+    }
+
+    private func store(
+        of member: StagedBundle.Member, _ certificate: Name, _ list: RuntimeReply.CertificateList
+    ) async throws -> Store {
+        let path = declaration.loadedPath(for: certificate, slot: member.slot)
         guard !path.hasSuffix(".crt") else {
             throw CertsError(
                 .targetNotReferenced, "HAProxy cannot replace \(path) while it runs: the file's name ends in .crt",
                 subject: path,
-                hint: "call the file .pem, here and in HAProxy's configuration, or use `reload: { method: signal }`")
+                hint: "call the file .pem, here and in HAProxy's configuration, or name a `fallback` that reloads")
         }
-        let disk = try await files.read(path, limit: LiveBundle.sizeLimit)
-        let (name, memory) = try await locked {
-            let list = try await session.list()
-            try refuseForeignTransaction(list)
-            let name = try RuntimeSession.resolve(path, in: list)
-            // Its size is a property of the bundle and the name: no need to begin to find out.
-            _ = try RuntimeCommand.set(name, bundle.pem)
-            guard let memory = try await session.stored(name), memory.status == "Used" else {
+        let store: Store
+        if let known = try RuntimeSession.find(path, in: list) {
+            store = try await existing(known, member.slot, path)
+        } else if let declared = declaration.list {
+            let list = try await lists.list(at: declared.path)
+            store = Store(
+                slot: member.slot, name: try CrtListSession.storeName(for: path, in: list), memory: nil, list: list)
+        } else {
+            throw RuntimeSession.notReferenced(path, in: list)
+        }
+        // Its size is a property of the bundle and the name: no need to begin to find out.
+        _ = try RuntimeCommand.set(store.name, member.pem)
+        _ = try RuntimeSession.commands(for: member.companions, of: store.name)
+        return store
+    }
+
+    private func existing(_ name: StoreName, _ slot: KeyType?, _ path: String) async throws -> Store {
+        guard let memory = try await session.stored(name), memory.status == "Used" else {
+            guard let declared = declaration.list else {
                 throw CertsError(
                     .targetNotReferenced, "HAProxy has loaded \(name), but no `bind` uses it", subject: path,
-                    hint: "name it after `crt` in a `bind` line, or in the list that a `bind` line names")
+                    hint: "name it after `crt` in a `bind` line, or declare the `list` that a `bind` line names")
             }
-            try await session.requireAdmin()
-            return (name, memory)
+            // Left by a run that died before the list got its entry.
+            return Store(slot: slot, name: name, memory: nil, list: try await lists.list(at: declared.path))
         }
-        let choice = try chooseRollback(path: path, disk: disk, memory: memory, fallback: fallback, new: bundle)
-        let baseline = await proof.observe(declaration.probes(for: bundle.names), now: now)
-        let receipt = DeploymentReceipt(
-            bundlePath: path, previous: choice.previous?.receipt, storeNames: [name.rawValue], baseline: baseline,
-            takenAt: now)
-        return PreparedDeployment(receipt: receipt, previous: choice.previous?.contents, findings: choice.findings)
+        return Store(slot: slot, name: name, memory: memory, list: nil)
     }
 
     /// What a rollback brings back: HAProxy's memory cannot be read out, so it is compared with what is known.
     private func chooseRollback(
-        path: String, disk: LiveFile?, memory: RuntimeReply.StoredCertificate, fallback: StagedBundle?,
-        new: StagedBundle
+        _ store: Store, path: String, disk onDisk: LiveBundle?, fallback: StagedBundle?, new: StagedBundle
     ) throws -> (previous: LiveBundle?, findings: [Finding]) {
-        let onDisk = disk.map { LiveBundle($0) }
+        guard let memory = store.memory else { return (onDisk, []) }
         if let onDisk, onDisk.leaf?.record.sha1 == memory.sha1 {
             guard (try? CanonicalBundle.canonical(onDisk.contents)) != nil else {
                 throw CertsError(
@@ -79,11 +139,13 @@ package struct RuntimeTarget: DeploymentTarget {
             }
             return (onDisk, [])
         }
-        if let fallback, fallback.leaf.sha1 == memory.sha1 {
-            let previous = LiveBundle(fallback.pem, attributes: disk?.attributes)
+        if let deployed = fallback?.members.first(where: { $0.slot == store.slot }),
+            deployed.leaf.sha1 == memory.sha1
+        {
+            let previous = LiveBundle(deployed.pem, attributes: onDisk?.attributes)
             return (previous, [Self.drift(path, "a rollback restores the one in memory, which certs deployed")])
         }
-        if memory.sha1 == new.leaf.sha1 { return (onDisk, []) }
+        if new.members.contains(where: { $0.leaf.sha1 == memory.sha1 }) { return (onDisk, []) }
         let consequence =
             onDisk?.leaf == nil
             ? "the one in memory cannot be read out, so a failure could not be rolled back"
@@ -100,18 +162,39 @@ package struct RuntimeTarget: DeploymentTarget {
 
     // MARK: Apply
 
-    package func apply(_ bundle: StagedBundle, receipt: DeploymentReceipt, resuming: Bool) async throws {
+    package func apply(_ deployments: [BundleDeployment]) async -> [CertsError?] {
         // Between memory and disk nobody may stop: the deadlines bound it.
-        try await withUncancelledTask {
-            try await locked {
-                let list = try await session.list()
-                let name = try RuntimeSession.resolve(receipt.bundlePath, in: list)
-                try await clearTransaction(list, name: name, leaf: bundle.leaf, isOurs: resuming)
-                let memory = try await session.stored(name)
-                let isSwapped = resuming && memory.map { RuntimeSession.matches($0, bundle.leaf) } == true
-                if !isSwapped { try await session.swap(name, to: bundle.pem, leaf: bundle.leaf) }
-                try await install(bundle.pem, at: receipt.bundlePath, attributes: receipt.previous?.attributes)
+        await uncancelled {
+            await underLock(deployments) { try await apply($0) }
+        }
+    }
+
+    private func apply(_ deployment: BundleDeployment) async throws {
+        let (bundle, receipt) = (deployment.bundle, deployment.receipt)
+        for member in bundle.members {
+            let file = receipt.files.first { $0.role == .bundle(slot: member.slot) }
+            if let store = file?.storeName {
+                try await swap(member, try StoreName(store), resuming: deployment.resuming)
+            } else {
+                try await add(member, of: bundle.certificate, receipt)
             }
+        }
+        try await bundleFiles.install(bundle, receipt: receipt)
+        try await writeListLines(bundle, receipt)
+    }
+
+    private func swap(_ member: StagedBundle.Member, _ name: StoreName, resuming: Bool) async throws {
+        let list = try await session.list()
+        guard list.names.contains(name.rawValue) else {
+            throw CertsError(
+                .targetNotReferenced, "HAProxy has no certificate called \(name) any longer", subject: name.rawValue,
+                hint: "it was reloaded with another configuration: run again", retry: .later)
+        }
+        try await clearTransaction(list, name: name, leaf: member.leaf, isOurs: resuming)
+        let memory = resuming ? try await session.stored(name) : nil
+        let isSwapped = memory.map { RuntimeSession.matches($0, member.leaf) } == true && member.companions.isEmpty
+        if !isSwapped {
+            try await session.swap(name, to: member.pem, leaf: member.leaf, companions: member.companions)
         }
     }
 
@@ -133,7 +216,7 @@ package struct RuntimeTarget: DeploymentTarget {
         try refuseForeignTransaction(try await session.list())
     }
 
-    private func refuseForeignTransaction(_ list: RuntimeReply.CertificateList) throws {
+    func refuseForeignTransaction(_ list: RuntimeReply.CertificateList) throws {
         guard let open = list.openTransaction else { return }
         throw CertsError(
             .targetForeignTransaction, "another client has a transaction open in HAProxy, for \(open)", subject: open,
@@ -141,9 +224,26 @@ package struct RuntimeTarget: DeploymentTarget {
             retry: .later)
     }
 
-    private func install(_ contents: Secret, at path: String, attributes: FileAttributes?) async throws {
-        if let live = try? await files.read(path, limit: LiveBundle.sizeLimit), live.contents == contents { return }
-        try await files.install(contents, at: path, attributes: attributes)
+    // MARK: Lock
+
+    /// Carries out the work for each item under the lock of the socket; a failure of one does not stop the others.
+    func underLock<Item: Sendable>(_ items: [Item], _ body: (Item) async throws -> Void) async -> [CertsError?] {
+        do {
+            return try await locked {
+                var failures: [CertsError?] = []
+                for item in items {
+                    do {
+                        try await body(item)
+                        failures.append(nil)
+                    } catch {
+                        failures.append(.wrapping(error))
+                    }
+                }
+                return failures
+            }
+        } catch {
+            return items.map { _ in .wrapping(error) }
+        }
     }
 
     /// Runs `body` under the lock of the socket.
@@ -163,12 +263,11 @@ package struct RuntimeTarget: DeploymentTarget {
 
     // MARK: Verify and observe
 
-    package func verify(_ bundle: StagedBundle, receipt: DeploymentReceipt) async throws -> [EndpointObservation] {
-        let chain = try CanonicalBundle.certificates(in: bundle.pem).map(\.der)
+    package func verify(_ bundle: StagedBundle, receipt: DeploymentReceipt) async throws -> VerifiedDeployment {
+        _ = try declaration.requiredProbes(for: bundle.names, certificate: bundle.certificate)
         return try await proof.prove(
-            try declaration.requiredProbes(for: bundle.names, certificate: bundle.certificate),
-            serves: bundle.fingerprint,
-            chain: chain, patience: .swap(limits.connect))
+            Expectation(bundle), baseline: receipt.baseline, replaced: receipt.previousLeaves,
+            patience: .swap(limits.connect))
     }
 
     package func verifyRestored(_ receipt: DeploymentReceipt) async throws -> [EndpointObservation] {
@@ -178,4 +277,9 @@ package struct RuntimeTarget: DeploymentTarget {
     package func observe(names: [AlternativeName]) async -> [EndpointObservation] {
         await proof.observe(declaration.probes(for: names), now: Date())
     }
+}
+
+/// Runs `body` to its end even when the surrounding task is cancelled.
+func uncancelled(_ body: @escaping @Sendable () async -> [CertsError?]) async -> [CertsError?] {
+    await Task.detached { await body() }.value
 }

@@ -35,6 +35,20 @@ package struct DiskFiles: LiveFiles {
         }
     }
 
+    package func names(in directory: String) async throws -> [String] {
+        try Self.check(directory)
+        return try await BlockingPool.store.run {
+            let folder = try Folder.open(directory)
+            return try folder.names().prefix(Self.largestDirectory).filter { name in
+                var status = stat()
+                return fstatat(folder.descriptor.raw, name, &status, 0) == 0 && status.st_mode & S_IFMT == S_IFREG
+            }
+        }
+    }
+
+    /// In entries.
+    private static let largestDirectory = 100_000
+
     package func lockDirectory(_ path: String, deadline: Duration) async throws -> any HeldLock {
         try Self.check(path)
         return try await KernelLock.take("the directory \(path)", path: path, deadline: deadline, on: .store) {

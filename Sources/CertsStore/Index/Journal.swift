@@ -14,6 +14,17 @@ extension Database: RotationJournal {
         }
     }
 
+    package func openRotation(of certificate: Name) async throws -> Rotation? {
+        try await read { database in
+            let sql = """
+                SELECT document FROM rotation WHERE certificate = ? AND outcome IS NULL ORDER BY started_at, id LIMIT 1
+                """
+            return try Data.fetchOne(database, sql: sql, arguments: [certificate.rawValue]).map {
+                try StoredJSON.decode(Rotation.self, from: $0)
+            }
+        }
+    }
+
     package func close(_ rotation: Rotation, state: CertificateState) async throws {
         try await write { database in
             try Self.store(rotation, in: database)

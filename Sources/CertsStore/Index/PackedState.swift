@@ -16,6 +16,11 @@ extension CertificateState {
         let isCurrent = currentRecord == record
         packer.put(isCurrent)
         if !isCurrent { packer.put(currentRecord) { $1.pack(into: &$0) } }
+        packer.put(currentAlternates.map(\.hex))
+        packer.put(staple) { packer, staple in
+            packer.put(staple.refreshAt)
+            packer.put(staple.nextUpdate)
+        }
         packer.put(requested) { $1.pack(into: &$0) }
         packer.put(issuerHint)
         packer.put(dueAt)
@@ -46,6 +51,10 @@ extension CertificateState {
         record = try unpacker.optional { try CertificateRecord(from: &$0) }
         let isCurrent = try unpacker.bool()
         currentRecord = isCurrent ? record : try unpacker.optional { try CertificateRecord(from: &$0) }
+        currentAlternates = try unpacker.list { try $0.fingerprint() }
+        staple = try unpacker.optional { unpacker in
+            StapleDates(refreshAt: try unpacker.date(), nextUpdate: try unpacker.optional { try $0.date() })
+        }
         requested = try unpacker.optional { try RequestedProperties(from: &$0) }
         issuerHint = try unpacker.optional { try $0.date() }
         dueAt = try unpacker.optional { try $0.date() }
@@ -70,7 +79,7 @@ extension RequestedProperties {
         packer.put(subject.state)
         packer.put(subject.country)
         packer.put(names) { $0.put($1.description) }
-        packer.put(keyAlgorithm.rawValue)
+        packer.put(keyAlgorithms.map(\.rawValue))
         packer.put(issuer.rawValue)
     }
 
@@ -86,14 +95,15 @@ extension RequestedProperties {
             guard let name = AlternativeName(description: try unpacker.string()) else { throw Unpacker.Malformed() }
             return name
         }
-        let algorithm = try unpacker.word(KeyAlgorithm.self)
-        self.init(subject: subject, names: names, keyAlgorithm: algorithm, issuer: try Name(try unpacker.string()))
+        let algorithms = try unpacker.list { try $0.word(KeyAlgorithm.self) }
+        self.init(subject: subject, names: names, keyAlgorithms: algorithms, issuer: try Name(try unpacker.string()))
     }
 }
 
 extension TargetObservation {
     fileprivate func pack(into packer: inout Packer) {
-        packer.put(target.rawValue)
+        packer.put(node.target.rawValue)
+        packer.put(node.node?.rawValue)
         packer.put(state.rawValue)
         packer.put(endpoints) { packer, seen in
             packer.put(seen.endpoint.host)
@@ -108,21 +118,26 @@ extension TargetObservation {
 
     fileprivate init(from unpacker: inout Unpacker) throws {
         let target = try Name(try unpacker.string())
+        let node = NodeID(target, node: try unpacker.optional { try Name(try $0.string()) })
         let state = try unpacker.word(Deployment.State.self)
         let endpoints = try unpacker.list { unpacker in
             let host = try unpacker.string()
             let port = try unpacker.int()
             let endpoint = Endpoint(host: host, port: port, serverName: try unpacker.optional { try $0.string() })
-            let served = try unpacker.optional { unpacker in
-                guard let served = Fingerprint(hex: try unpacker.string()) else { throw Unpacker.Malformed() }
-                return served
-            }
+            let served = try unpacker.optional { try $0.fingerprint() }
             let servedNotAfter = try unpacker.optional { try $0.date() }
             let problem = try unpacker.optional { try $0.string() }
             return EndpointObservation(
                 endpoint: endpoint, served: served, servedNotAfter: servedNotAfter, problem: problem,
                 observedAt: try unpacker.date())
         }
-        self.init(target: target, state: state, endpoints: endpoints)
+        self.init(node: node, state: state, endpoints: endpoints)
+    }
+}
+
+extension Unpacker {
+    fileprivate mutating func fingerprint() throws -> Fingerprint {
+        guard let fingerprint = Fingerprint(hex: try string()) else { throw Malformed() }
+        return fingerprint
     }
 }

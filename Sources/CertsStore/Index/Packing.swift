@@ -109,7 +109,7 @@ struct Unpacker {
 
 extension CertificateRecord {
     /// The form of packed values in this version of the program.
-    static let packingVersion = 1
+    static let packingVersion = 2
 
     func pack(into packer: inout Packer) {
         packer.put(subject)

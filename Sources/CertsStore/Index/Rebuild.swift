@@ -104,6 +104,7 @@ struct Harvest: Sendable {
         state.requested = manifests[newest]?.requested
         let live = current.flatMap { manifests[$0] }
         state.currentRecord = live?.record
+        state.currentAlternates = live?.alternates ?? []
         if let rotation = live?.rotation, rotation.outcome == .committed { state.lastSuccessAt = rotation.endedAt }
         states.append(state)
         revisions += manifests.count
@@ -120,6 +121,7 @@ struct Harvest: Sendable {
             throw Self.malformed("it is not the JSON of a manifest")
         }
         guard manifest.schema == 1 else { throw Self.malformed("its schema is \(manifest.schema), not 1") }
+        guard !manifest.records.isEmpty else { throw Self.malformed("it has no certificate") }
         guard manifest.certificate == certificate, manifest.revision == revision else {
             throw Self.malformed("it speaks of revision \(manifest.revision) of \(manifest.certificate)")
         }

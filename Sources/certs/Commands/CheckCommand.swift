@@ -87,28 +87,20 @@ struct CheckCommand: AsyncParsableCommand {
 
     private func lookAtTargets(_ assembly: Assembly) async -> [SubjectFinding] {
         var findings: [SubjectFinding] = []
+        for inspection in await assembly.engine.inspectTargets() {
+            findings += inspection.findings.map { SubjectFinding(inspection.node.description, $0) }
+        }
         for declaration in assembly.declarations.certificates {
-            for name in declaration.targets {
-                guard let target = assembly.engine.context.targets[name] else { continue }
+            for node in assembly.declarations.nodes(of: declaration) {
+                guard let target = assembly.engine.context.targets[node.id] else { continue }
                 for seen in await target.observe(names: declaration.names) where seen.served == nil {
                     findings.append(
                         .init(
-                            "\(name) \(seen.endpoint.address)",
+                            "\(node.id) \(seen.endpoint.address)",
                             Finding(
                                 id: "endpoint-unreachable", severity: .error,
                                 message: seen.problem ?? "nothing is served",
                                 remedy: "start HAProxy, or correct the endpoint")))
-                }
-                if case .runtime(let socket) = target.declaration.reload,
-                    !FileManager.default.fileExists(atPath: socket)
-                {
-                    findings.append(
-                        .init(
-                            name.rawValue,
-                            Finding(
-                                id: "socket-missing", severity: .error, message: "there is no socket at \(socket)",
-                                remedy: "add `stats socket \(socket) mode 660 level admin` to HAProxy's global section")
-                        ))
                 }
             }
         }

@@ -65,7 +65,7 @@ struct HistoryCommand: AsyncParsableCommand {
         let steps = rotation.log.enumerated().map { index, record in
             let next = index + 1 < rotation.log.count ? rotation.log[index + 1].at : nil
             return Step(
-                step: record.step.rawValue, target: record.target?.rawValue, at: record.at,
+                step: record.step.rawValue, target: record.node?.description, at: record.at,
                 seconds: next.map { ($0.timeIntervalSince(record.at) * 1000).rounded() / 1000 })
         }
         return Item(

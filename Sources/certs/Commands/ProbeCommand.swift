@@ -34,17 +34,17 @@ struct ProbeCommand: AsyncParsableCommand {
         let wanted = names.isEmpty ? assembly.declarations.certificates : try names.map { try assembly.declaration($0) }
         var items: [Item] = []
         for declaration in wanted {
-            let expected = try await assembly.engine.context.inventory.state(of: declaration.name)?.intendedRecord?
-                .fingerprint
-            for name in declaration.targets {
-                for seen in await assembly.engine.context.targets[name]?.observe(names: declaration.names) ?? [] {
+            let state = try await assembly.engine.context.inventory.state(of: declaration.name)
+            let expected = state.map(\.intendedFingerprints) ?? []
+            for node in assembly.declarations.nodes(of: declaration).map(\.id) {
+                for seen in await assembly.engine.context.targets[node]?.observe(names: declaration.names) ?? [] {
                     items.append(
                         Item(
-                            certificate: declaration.name.rawValue, target: name.rawValue,
+                            certificate: declaration.name.rawValue, target: node.description,
                             address: seen.endpoint.address,
                             serverName: seen.endpoint.serverName, servedSha256: seen.served?.hex,
                             servedNotAfter: seen.servedNotAfter,
-                            matches: seen.served.flatMap { served in expected.map { $0 == served } },
+                            matches: expected.isEmpty ? nil : seen.served.map(expected.contains),
                             problem: seen.problem, observedAt: seen.observedAt))
                 }
             }

@@ -25,7 +25,7 @@ struct RotateCommand: AsyncParsableCommand {
         let assembly = try await Assembly.make(global, progress: { reporter.report($0) })
         let wanted =
             all ? assembly.declarations.certificates.map(\.name) : try names.map { try assembly.declaration($0).name }
-        if dryRun { return try await printPlan(assembly.engine, wanted) }
+        if dryRun { return try await printPreview(assembly.engine, wanted) }
         let recovered = try await assembly.engine.recover()
         let rotated =
             wanted.isEmpty && !all ? try await assembly.engine.rotateDue() : await assembly.engine.rotate(wanted)
@@ -45,7 +45,7 @@ struct RotateCommand: AsyncParsableCommand {
         return failed + rotated.filter { !told.contains($0.certificate) }
     }
 
-    private func printPlan(_ engine: RotationEngine, _ wanted: [Name]) async throws {
+    private func printPreview(_ engine: RotationEngine, _ wanted: [Name]) async throws {
         let now = Date()
         var items = try await engine.plan(at: now, only: wanted.isEmpty ? nil : Set(wanted))
         if wanted.isEmpty {
@@ -57,7 +57,7 @@ struct RotateCommand: AsyncParsableCommand {
                 return forced
             }
         }
-        try PlanCommand.listing(items, at: now).print(output.output)
+        try DryRun(await engine.preview(items, at: now), at: now).print(output.output)
     }
 }
 
@@ -71,7 +71,7 @@ struct DeployCommand: AsyncParsableCommand {
     var name: String
 
     func run() async throws {
-        try await runOne(global, output, name) { engine, name in await engine.deploy(name) }
+        try await runOne(global, output, name) { engine, name in await engine.deploy([name]).first ?? .failed(name, CertsError(.internal, "no result")) }
     }
 }
 

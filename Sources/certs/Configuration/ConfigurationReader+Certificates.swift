@@ -4,7 +4,8 @@ import Yams
 
 extension ConfigurationReader {
     private static let certificateKeys = [
-        "name", "subject", "dnsNames", "ipAddresses", "emailAddresses", "uris", "key", "issuer", "renew", "targets",
+        "name", "subject", "dnsNames", "ipAddresses", "emailAddresses", "uris", "key", "keys", "issuer", "renew",
+        "targets", "staple",
     ]
 
     mutating func readCertificates(_ top: ConfigurationBlock) {
@@ -26,6 +27,7 @@ extension ConfigurationReader {
         if problems.count == problemsBefore { checkCommonName(subject, names, block) }
         let key = keyPolicy(block)
         let issuer = issuer(block)
+        checkHandOff(issuer, key, block)
         var renewal = RenewalPolicy()
         if let before = block.block("renew", keys: ["before"])?.duration("before", 60...3650 * 86400) {
             renewal.before = before
@@ -36,7 +38,7 @@ extension ConfigurationReader {
             CertificateSource(
                 declaration: CertificateDeclaration(
                     name: name, subject: subject, names: names, key: key, issuer: issuer, renewal: renewal,
-                    targets: targets.map(\.value)),
+                    targets: targets.map(\.value), staple: block.flag("staple") ?? false),
                 mark: block.mark, targetMarks: targets.map(\.mark)))
     }
 
@@ -116,12 +118,48 @@ extension ConfigurationReader {
 
     private func keyPolicy(_ block: ConfigurationBlock) -> KeyPolicy {
         var policy = KeyPolicy()
+        let several = severalKeys(block)
+        if !several.isEmpty { policy.algorithms = several }
         guard let key = block.block("key", keys: ["algorithm", "reuse"]) else { return policy }
         if let text = key.text("algorithm"), let algorithm = word(text, "a key algorithm", KeyAlgorithm.self) {
-            policy.algorithm = algorithm
+            if !several.isEmpty {
+                problems.add(text.mark, "\(block.what) has 'keys' and 'key.algorithm'", "leave one of them out")
+            }
+            policy.algorithms = [algorithm]
         }
         if let reuse = key.flag("reuse") { policy.reuse = reuse }
         return policy
+    }
+
+    /// One leaf for each key type: HAProxy serves each client the one that it can verify.
+    private func severalKeys(_ block: ConfigurationBlock) -> [KeyAlgorithm] {
+        var algorithms: [KeyAlgorithm] = []
+        for text in block.texts("keys") {
+            guard let algorithm = word(text, "a key algorithm", KeyAlgorithm.self) else { continue }
+            if let other = algorithms.first(where: { $0.keyType == algorithm.keyType }) {
+                problems.add(
+                    text.mark, "'\(algorithm.rawValue)' and '\(other.rawValue)' are of one type: a client takes both or none",
+                    "name one of each type, like [ecdsa-p256, rsa-2048]")
+                continue
+            }
+            algorithms.append(algorithm)
+        }
+        if algorithms.count > 1, algorithms.contains(where: { $0.keyType.bundleSuffix == nil }) {
+            problems.add(
+                block.mark("keys"), "HAProxy has no file for an ed25519 certificate beside others",
+                "name ecdsa and rsa algorithms only, or write 'key: { algorithm: ed25519 }'")
+        }
+        return algorithms
+    }
+
+    /// A person carries one request, and one answer back.
+    private func checkHandOff(_ issuer: Name?, _ key: KeyPolicy, _ block: ConfigurationBlock) {
+        guard key.algorithms.count > 1, let declared = issuers.first(where: { $0.value.name == issuer })?.value,
+            case .handOff = declared.kind
+        else { return }
+        problems.add(
+            block.mark("keys"), "the issuer '\(declared.name)' is a hand-off, which takes one key at a time",
+            "declare one certificate for each key, or another issuer")
     }
 
     private func issuer(_ block: ConfigurationBlock) -> Name? {

@@ -8,29 +8,38 @@ extension ConfigurationReader {
         checkServerNames()
     }
 
-    /// Two certificates must not overwrite each other's bundle.
+    /// Two certificates must not overwrite each other's bundle, and two nodes must not share one.
     private func checkBundles() {
-        var writers: [String: (certificate: Name, target: Name)] = [:]
+        var writers: [String: (certificate: Name, node: NodeID)] = [:]
         for source in certificates {
             for reference in source.declaration.targets {
-                guard let target = targets.first(where: { $0.declaration.name == reference }) else { continue }
-                let path = target.declaration.bundlePath(for: source.declaration.name)
-                guard let first = writers[path] else {
-                    writers[path] = (source.declaration.name, reference)
-                    continue
+                for node in targets.first(where: { $0.declaration.name == reference })?.nodes ?? [] {
+                    for member in source.declaration.key.members {
+                        let path = node.declaration.bundlePath(for: source.declaration.name, slot: member.slot)
+                        guard let first = writers[path] else {
+                            writers[path] = (source.declaration.name, node.declaration.id)
+                            continue
+                        }
+                        guard first.certificate != source.declaration.name else { continue }
+                        tellShared(path, first, source.declaration.name, node)
+                    }
                 }
-                guard first.certificate != source.declaration.name else { continue }
-                let elsewhere = first.target == reference ? "" : " (target '\(first.target)')"
-                let remedy =
-                    target.declaration.bundle.contains("{name}")
-                    ? "give the targets different directories"
-                    : "put {name} into the path, e.g. \(Self.withName(target.declaration.bundle))"
-                problems.add(
-                    target.bundleMark,
-                    "the certificates '\(first.certificate)'\(elsewhere) and '\(source.declaration.name)' would both be written to \(path)",
-                    remedy)
             }
         }
+    }
+
+    private func tellShared(
+        _ path: String, _ first: (certificate: Name, node: NodeID), _ second: Name, _ node: NodeSource
+    ) {
+        let elsewhere = first.node == node.declaration.id ? "" : " (target '\(first.node)')"
+        let remedy =
+            node.declaration.bundle.contains("{name}")
+            ? "give the targets different directories"
+            : "put {name} into the path, e.g. \(Self.withName(node.declaration.bundle))"
+        problems.add(
+            node.bundleMark,
+            "the certificates '\(first.certificate)'\(elsewhere) and '\(second)' would both be written to \(path)",
+            remedy)
     }
 
     private static func withName(_ path: String) -> String {
@@ -43,29 +52,33 @@ extension ConfigurationReader {
         for target in targets {
             let users = certificates.filter { $0.declaration.targets.contains(target.declaration.name) }
             guard !users.isEmpty else { continue }
-            var orphans = 0
-            for (endpoint, mark) in zip(target.declaration.endpoints, target.endpointMarks) {
-                guard let serverName = endpoint.serverName,
-                    !users.contains(where: { Self.covers($0.declaration, serverName) })
-                else { continue }
-                orphans += 1
-                let names = users.flatMap { $0.declaration.names.map(\.value) }
-                problems.add(
-                    mark, "no certificate of target '\(target.declaration.name)' covers the serverName '\(serverName)'",
-                    remedy(for: serverName, names))
+            for node in target.nodes { checkServerNames(node, users) }
+        }
+    }
+
+    private func checkServerNames(_ node: NodeSource, _ users: [CertificateSource]) {
+        var orphans = 0
+        for (endpoint, mark) in zip(node.declaration.endpoints, node.endpointMarks) {
+            guard let serverName = endpoint.serverName,
+                !users.contains(where: { Self.covers($0.declaration, serverName) })
+            else { continue }
+            orphans += 1
+            let names = users.flatMap { $0.declaration.names.map(\.value) }
+            problems.add(
+                mark, "no certificate of target '\(node.declaration.id)' covers the serverName '\(serverName)'",
+                remedy(for: serverName, names))
+        }
+        // All endpoints are wrong: the same mistake would be told twice.
+        guard orphans < node.declaration.endpoints.count else { return }
+        for user in users where !node.declaration.endpoints.contains(where: { Self.sees($0, user.declaration) }) {
+            let place = user.declaration.targets.firstIndex(of: node.declaration.id.target).flatMap {
+                user.targetMarks[$0]
             }
-            // All endpoints are wrong: the same mistake would be told twice.
-            guard orphans < target.declaration.endpoints.count else { continue }
-            for user in users where !target.declaration.endpoints.contains(where: { Self.sees($0, user.declaration) }) {
-                let place = user.declaration.targets.firstIndex(of: target.declaration.name).flatMap {
-                    user.targetMarks[$0]
-                }
-                problems.add(
-                    place,
-                    "no endpoint of target '\(target.declaration.name)' asks for a name of certificate '\(user.declaration.name)', so nothing could prove its rotation",
-                    "add an endpoint to the target with one of: \(user.declaration.names.map(\.value).joined(separator: ", "))"
-                )
-            }
+            problems.add(
+                place,
+                "no endpoint of target '\(node.declaration.id)' asks for a name of certificate '\(user.declaration.name)', so nothing could prove its rotation",
+                "add an endpoint to the target with one of: \(user.declaration.names.map(\.value).joined(separator: ", "))"
+            )
         }
     }
 

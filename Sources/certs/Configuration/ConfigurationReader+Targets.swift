@@ -1,17 +1,15 @@
 import CertsCore
+import CertsHAProxy
 import Foundation
 import Yams
 
 extension ConfigurationReader {
-    private static let methods = ["runtime", "signal", "command"]
-    private static let methodsToCome = ["master", "docker", "systemd"]
-    private static let methodKeys = [
-        "runtime": ["method", "socket"], "signal": ["method", "pidFile", "signal"],
-        "command": ["method", "arguments", "deadline"],
+    private static let nodeKeys = [
+        "bundle", "loadedAs", "reload", "fallback", "list", "endpoints", "verifyWithin", "validate",
     ]
 
     mutating func readTargets(_ top: ConfigurationBlock) {
-        let keys = ["name", "type", "bundle", "reload", "endpoints", "verifyWithin", "validate"]
+        let keys = ["name", "type", "nodes", "waves"] + Self.nodeKeys
         for (index, node) in top.list("targets", "'- name: …'").enumerated() {
             let nameNode = node.mapping?.first { $0.key.scalar?.string == "name" }?.value.scalar
             let what = nameNode.map { "target '\($0.string)'" } ?? "target \(index + 1)"
@@ -26,18 +24,122 @@ extension ConfigurationReader {
         if let type = block.requiredText("type", "write 'type: haproxy'"), type.value != "haproxy" {
             problems.add(type.mark, "'\(type.value)' is not a type of target", "write 'type: haproxy'")
         }
-        let bundle = bundle(block)
-        let reload = reload(block)
-        let endpoints = endpoints(block)
-        let verifyWithin = block.duration("verifyWithin", 1...3600) ?? 15
-        let validate = block.block("validate", keys: ["arguments", "deadline"]).flatMap { commandLine($0) }
-        guard let name, let bundle, let reload, !endpoints.isEmpty else { return }
+        let waves = waves(block)
+        guard block.node("nodes") != nil else {
+            if block.node("waves") != nil {
+                problems.add(block.mark("waves"), "\(block.what) has waves but no nodes", "list its 'nodes', or leave waves out")
+            }
+            guard let source = readNode(block, NodeID(name ?? Self.unnamed), inheriting: nil), let name else { return }
+            targets.append(
+                TargetSource(
+                    declaration: TargetDeclaration(name: name, nodes: [source.declaration]), mark: block.mark,
+                    nodes: [source]))
+            return
+        }
+        let sources = readNodes(block, name)
+        guard let name, !sources.isEmpty else { return }
         targets.append(
             TargetSource(
-                declaration: TargetDeclaration(
-                    name: name, bundle: bundle, reload: reload, endpoints: endpoints.map(\.value),
-                    verifyWithin: .seconds(verifyWithin), validate: validate),
-                mark: block.mark, bundleMark: block.mark("bundle"), endpointMarks: endpoints.map(\.mark)))
+                declaration: TargetDeclaration(name: name, nodes: sources.map(\.declaration), waves: waves),
+                mark: block.mark, nodes: sources))
+    }
+
+    /// Stands in where the name is missing or wrong, so that the rest is still checked.
+    private static let unnamed: Name = {
+        guard let name = try? Name("target") else { preconditionFailure("a constant") }
+        return name
+    }()
+
+    private mutating func readNodes(_ block: ConfigurationBlock, _ target: Name?) -> [NodeSource] {
+        let nodes = block.list("nodes", "'- name: …'")
+        if nodes.isEmpty { problems.add(block.mark("nodes"), "\(block.what) has no nodes", "list at least one") }
+        var sources: [NodeSource] = []
+        for (index, node) in nodes.enumerated() {
+            let what = "node \(index + 1) of \(block.what)"
+            guard let inner = ConfigurationBlock(node, what, keys: ["name"] + Self.nodeKeys, problems),
+                let text = inner.requiredText("name", "give it a name such as 'edge-1'")
+            else { continue }
+            let name: Name
+            do {
+                name = try Name(text.value)
+            } catch {
+                problems.add(text.mark, "\(error.message) for a node", error.hint ?? "choose another")
+                continue
+            }
+            guard !sources.contains(where: { $0.declaration.id.node == name }) else {
+                problems.add(text.mark, "a second node named '\(name)' in \(block.what)", "give each node a name of its own")
+                continue
+            }
+            let id = NodeID(target ?? Self.unnamed, node: name)
+            if let source = readNode(inner, id, inheriting: block) { sources.append(source) }
+        }
+        return sources
+    }
+
+    /// - Parameter outer: the block of the target: what a node does not say is taken from there.
+    private func readNode(_ block: ConfigurationBlock, _ id: NodeID, inheriting outer: ConfigurationBlock?) -> NodeSource?
+    {
+        func holder(_ key: String) -> ConfigurationBlock { block.node(key) == nil ? outer ?? block : block }
+        let bundleBlock = holder("bundle")
+        let bundle = bundle(bundleBlock.node("bundle") == nil ? block : bundleBlock)
+        let reloadBlock = holder("reload")
+        let reload = reload(reloadBlock.node("reload") == nil ? block : reloadBlock, "reload", required: true)
+        let fallback = fallback(holder("fallback"), for: reload)
+        let endpoints = endpoints(block.node("endpoints") == nil && outer != nil ? block : holder("endpoints"))
+        let verifyWithin = holder("verifyWithin").duration("verifyWithin", 1...3600) ?? 15
+        let validate = holder("validate").block("validate", keys: ["arguments", "deadline"]).flatMap { commandLine($0) }
+        let loadedAs = holder("loadedAs").text("loadedAs").flatMap { loadedPath($0) }
+        let list = holder("list").block("list", keys: ["path", "file", "options", "filters"]).flatMap { list($0) }
+        guard let bundle, let reload, !endpoints.isEmpty else { return nil }
+        return NodeSource(
+            declaration: NodeDeclaration(
+                id: id, bundle: bundle, loadedAs: loadedAs, reload: reload, fallback: fallback, list: list,
+                endpoints: endpoints.map(\.value), verifyWithin: .seconds(verifyWithin), validate: validate),
+            bundleMark: bundleBlock.mark("bundle"), endpointMarks: endpoints.map(\.mark))
+    }
+
+    private func waves(_ block: ConfigurationBlock) -> [TargetDeclaration.Wave] {
+        block.texts("waves").compactMap { text in
+            if text.value.hasSuffix("%"), let share = Int(text.value.dropLast()), (1...100).contains(share) {
+                return .percent(share)
+            }
+            if let count = Int(text.value), (1...10_000).contains(count) { return .nodes(count) }
+            problems.add(
+                text.mark, "'\(text.value)' is not the end of a wave",
+                "write how many nodes are done then, as a number or a share: [1, 25%, 100%]")
+            return nil
+        }
+    }
+
+    /// A path in HAProxy's own file system: absolute, not looked at.
+    private func loadedPath(_ text: Located<String>) -> String? {
+        guard text.value.hasPrefix("/"), text.value.utf8.count <= 4095 else {
+            problems.add(
+                text.mark, "'\(TerminalText.sanitized(text.value, limit: 80))' is not an absolute path",
+                "write the path as HAProxy's configuration has it, e.g. /usr/local/etc/haproxy/certs/{name}.pem")
+            return nil
+        }
+        return text.value.hasSuffix("/") ? text.value + "{name}.pem" : text.value
+    }
+
+    private func list(_ block: ConfigurationBlock) -> ListDeclaration? {
+        guard let text = block.requiredText("path", "write the crt-list file or the directory that a 'bind' line names"),
+            text.value.hasPrefix("/")
+        else {
+            if let text = block.text("path") {
+                problems.add(text.mark, "'\(text.value)' is not an absolute path", "write it as HAProxy's configuration has it")
+            }
+            return nil
+        }
+        let path = text.value.count > 1 && text.value.hasSuffix("/") ? String(text.value.dropLast()) : text.value
+        let declaration = ListDeclaration(
+            path: path, file: block.text("file").flatMap { self.path($0) }, options: block.text("options")?.value,
+            filters: block.texts("filters").map(\.value))
+        if let problem = ListTerms.problem(declaration) {
+            problems.add(block.mark("options"), problem.message, problem.hint ?? "correct it")
+            return nil
+        }
+        return declaration
     }
 
     private func bundle(_ block: ConfigurationBlock) -> String? {
@@ -55,68 +157,7 @@ extension ConfigurationReader {
         return isDirectory ? path + "/{name}.pem" : path
     }
 
-    private func reload(_ block: ConfigurationBlock) -> ReloadMethod? {
-        let remedy = "write e.g. 'reload: { method: runtime, socket: /run/haproxy/admin.sock }'"
-        guard let node = block.node("reload") else {
-            block.missing("reload", remedy)
-            return nil
-        }
-        let methodNode = node.mapping?.first { $0.key.scalar?.string == "method" }?.value
-        guard let method = methodNode?.scalar, let methodNode, !ConfigurationText.isNull(methodNode) else {
-            problems.add(methodNode?.mark ?? node.mark, "'reload' of \(block.what) has no 'method'", remedy)
-            return nil
-        }
-        if Self.methodsToCome.contains(method.string) {
-            problems.add(
-                method.mark, "the reload method '\(method.string)' is not available in this version",
-                "use \(Self.methods.joined(separator: ", "))")
-            return nil
-        }
-        guard let keys = Self.methodKeys[method.string] else {
-            problems.add(
-                method.mark, "'\(method.string)' is not a reload method", self.remedy(for: method.string, Self.methods))
-            return nil
-        }
-        guard let reload = block.block("reload", keys: keys) else { return nil }
-        switch method.string {
-        case "runtime": return runtime(reload)
-        case "signal": return signal(reload)
-        default: return commandLine(reload).map { .command($0) }
-        }
-    }
-
-    private func runtime(_ reload: ConfigurationBlock) -> ReloadMethod? {
-        guard let text = reload.requiredText("socket", "write the path of HAProxy's 'stats socket', at level admin")
-        else { return nil }
-        if ConfigurationValue.endpoint(text.value) != nil {
-            problems.add(
-                text.mark, "'\(text.value)' is a TCP address, not a Unix socket", "write the path of a 'stats socket'")
-            return nil
-        }
-        guard let path = path(text) else { return nil }
-        // `sun_path` has 108 bytes, the last of which is the terminator (unix(7)).
-        guard path.utf8.count <= 107 else {
-            problems.add(text.mark, "the socket's path '\(path)' is longer than 107 bytes", "choose a shorter path")
-            return nil
-        }
-        return .runtime(socket: path)
-    }
-
-    private func signal(_ reload: ConfigurationBlock) -> ReloadMethod? {
-        var signal: ReloadSignal? = .usr2
-        if let text = reload.text("signal") {
-            let bare = text.value.hasPrefix("SIG") ? String(text.value.dropFirst(3)) : text.value
-            signal = word(
-                Located(value: bare, mark: text.mark), "a signal that makes HAProxy reload", ReloadSignal.self)
-        }
-        guard let file = reload.requiredText("pidFile", "write the file that HAProxy's 'pidfile' names"),
-            let path = path(file),
-            let signal
-        else { return nil }
-        return .signal(pidFile: path, signal: signal)
-    }
-
-    private func commandLine(_ block: ConfigurationBlock) -> CommandLine? {
+    func commandLine(_ block: ConfigurationBlock) -> CommandLine? {
         let texts = block.texts("arguments")
         let deadline = block.duration("deadline", 1...3600) ?? 30
         guard let program = texts.first else {

@@ -28,6 +28,11 @@ struct ConfigurationReader {
     struct TargetSource {
         var declaration: TargetDeclaration
         var mark: Mark?
+        var nodes: [NodeSource]
+    }
+
+    struct NodeSource {
+        var declaration: NodeDeclaration
         var bundleMark: Mark?
         var endpointMarks: [Mark?]
     }

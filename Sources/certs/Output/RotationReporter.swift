@@ -20,7 +20,7 @@ final class RotationReporter: Sendable {
     }
 
     static func sentence(_ rotation: Rotation) -> String {
-        let target = rotation.currentTarget.map { " \($0)" } ?? ""
+        let target = rotation.currentNode.map { " \($0)" } ?? ""
         switch rotation.step {
         case .key: return "making the key"
         case .request: return "making the request"
@@ -100,7 +100,7 @@ struct RotationResults {
     }
 
     private static func success(_ rotation: Rotation) -> String {
-        let targets = rotation.deployments.map(\.target.rawValue).joined(separator: ", ")
+        let targets = rotation.deployments.map(\.node.description).joined(separator: ", ")
         return targets.isEmpty ? "issued; it has no targets" : "seen served by \(targets)"
     }
 

@@ -1,0 +1,172 @@
+package import CertsCore
+import CertsCrypto
+import Foundation
+
+/// What can be known before a deployment about the files of a node; changes nothing.
+///
+/// Each finding has a stable id (documented in docs/haproxy.md) and a remedy.
+struct Preflight: Sendable {
+    let node: NodeDeclaration
+    let files: any LiveFiles
+
+    /// The findings that a reload gets around.
+    static let mayFallBack: Set<String> = ["not-loaded", "crt-name", "bundle-too-large"]
+
+    func files(of certificates: [CertificateDeclaration]) async -> [Finding] {
+        var findings: [Finding] = []
+        for certificate in certificates {
+            for path in node.paths(of: certificate) { findings += await file(path) }
+        }
+        return findings + (await directory(of: certificates))
+    }
+
+    private func file(_ path: String) async -> [Finding] {
+        let directory = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "/"
+        guard access(directory.isEmpty ? "/" : directory, W_OK | X_OK) == 0 else {
+            let reason = String(cString: strerror(errno))
+            return [
+                Finding(
+                    id: "directory-not-writable", severity: .error,
+                    message: "the bundle \(path) cannot be replaced: \(directory): \(reason)",
+                    remedy: "let the user of certs write to \(directory): a bundle is replaced by a rename in it")
+            ]
+        }
+        do {
+            guard let live = try await files.read(path, limit: BundleFiles.sizeLimit) else { return [] }
+            return contents(live, path)
+        } catch {
+            return [Finding(error: CertsError.wrapping(error, subject: path), id: "bundle-unreadable")]
+        }
+    }
+
+    private func contents(_ live: LiveFile, _ path: String) -> [Finding] {
+        var findings: [Finding] = []
+        if live.attributes.mode & 0o007 != 0 {
+            findings.append(
+                Finding(
+                    id: "bundle-readable-by-all", severity: .warning,
+                    message: "\(path) holds a private key and has the mode \(String(live.attributes.mode, radix: 8))",
+                    remedy: "chmod 640 \(path), with a group that HAProxy is in; certs keeps the mode that it finds"))
+        }
+        if (try? CanonicalBundle.canonical(live.contents)) == nil {
+            findings.append(
+                Finding(
+                    id: "bundle-incomplete", severity: .warning,
+                    message: "\(path) has no certificate with its private key: it could not be brought back",
+                    remedy: "put leaf, chain and key into the one file, or deploy a new one with `certs rotate`"))
+        }
+        if live.contents.count > RuntimeCommand.sizeLimit {
+            findings.append(
+                Finding(
+                    id: "bundle-too-large", severity: .warning,
+                    message: "\(path) has \(live.contents.count) bytes; the runtime API takes \(RuntimeCommand.sizeLimit)",
+                    remedy: "use a shorter chain, or name a `fallback` that reloads"))
+        }
+        return findings
+    }
+
+    /// Of a `crt` directory: what HAProxy loads besides.
+    private func directory(of certificates: [CertificateDeclaration]) async -> [Finding] {
+        guard let path = node.listFile, let names = try? await files.names(in: path) else { return [] }
+        let expected = Set(certificates.flatMap { node.paths(of: $0) }.compactMap { $0.split(separator: "/").last })
+        return DirectoryCensus.findings(directory: path, files: names, expected: Set(expected.map(String.init)))
+    }
+}
+
+extension NodeDeclaration {
+    /// The files that HAProxy loads the members of a certificate from.
+    func paths(of certificate: CertificateDeclaration) -> [String] {
+        certificate.key.members.map { bundlePath(for: certificate.name, slot: $0.slot) }
+    }
+}
+
+extension ReloadTarget {
+    package func inspect(_ certificates: [CertificateDeclaration]) async -> [Finding] {
+        let paths = certificates.flatMap { declaration.paths(of: $0) }
+        let preflight = Preflight(node: declaration, files: files)
+        return await reloader.check(bundlePaths: paths) + preflight.files(of: certificates)
+    }
+}
+
+extension RuntimeTarget {
+    package func inspect(_ certificates: [CertificateDeclaration]) async -> [Finding] {
+        let preflight = Preflight(node: declaration, files: files)
+        do {
+            return try await locked { try await memory(certificates) } + (await preflight.files(of: certificates))
+        } catch {
+            let failure = CertsError.wrapping(error, subject: socket)
+            return [Finding(error: failure, id: Self.findingID(failure.code))]
+                + (await preflight.files(of: certificates))
+        }
+    }
+
+    private static func findingID(_ code: CertsError.Code) -> String {
+        switch code {
+        case .targetRefused: "socket-not-admin"
+        case .targetForeignTransaction: "foreign-transaction"
+        case .lockHeld: "socket-busy"
+        case .targetUnexpectedReply: "not-haproxy"
+        default: "socket-unusable"
+        }
+    }
+
+    private func memory(_ certificates: [CertificateDeclaration]) async throws -> [Finding] {
+        let process = try await session.process()
+        guard !process.isStopping else {
+            return [
+                Finding(
+                    id: "process-stopping", severity: .error,
+                    message: "the HAProxy at \(socket) (pid \(process.pid)) is being reloaded or stopped",
+                    remedy: "try again; if it stays, two HAProxys share the socket's path: see `show proc`")
+            ]
+        }
+        let list = try await session.list()
+        try refuseForeignTransaction(list)
+        try await session.requireAdmin()
+        var findings: [Finding] = []
+        for certificate in certificates {
+            for member in certificate.key.members {
+                findings += await loaded(certificate, member.slot, list)
+            }
+        }
+        return findings
+    }
+
+    private func loaded(
+        _ certificate: CertificateDeclaration, _ slot: KeyType?, _ list: RuntimeReply.CertificateList
+    ) async -> [Finding] {
+        let path = declaration.loadedPath(for: certificate.name, slot: slot)
+        guard !path.hasSuffix(".crt") else {
+            return [
+                Finding(
+                    id: "crt-name", severity: .error, message: "HAProxy cannot replace \(path) while it runs",
+                    remedy: "call the file .pem, or name a `fallback` that reloads")
+            ]
+        }
+        do {
+            guard let name = try RuntimeSession.find(path, in: list), let memory = try await session.stored(name) else {
+                guard let declared = declaration.list else { throw RuntimeSession.notReferenced(path, in: list) }
+                _ = try await lists.list(at: declared.path)
+                return [
+                    Finding(
+                        id: "will-be-added", severity: .info,
+                        message: "HAProxy has no certificate from \(path) yet; it will be added to \(declared.path)",
+                        remedy: "nothing")
+                ]
+            }
+            let store = Store(slot: slot, name: name, memory: memory, list: nil)
+            let names = certificate.names.compactMap { if case .dns(let name) = $0 { name } else { nil } }
+            return try await duplicates(of: store, names: names).map { clash in
+                let others = clash.stores.filter { $0 != name.rawValue }.prefix(3).joined(separator: ", ")
+                return Finding(
+                    id: "duplicate-name", severity: .error,
+                    message: "\(others) has the name \(clash.name) too, in the same `bind` as \(name)",
+                    remedy: "take one of them out: HAProxy serves the one that was not updated last")
+            }
+        } catch {
+            let failure = CertsError.wrapping(error, subject: path)
+            let id = failure.code == .targetAmbiguous ? "two-spellings" : "not-loaded"
+            return [Finding(error: failure, id: id)]
+        }
+    }
+}

@@ -1,0 +1,79 @@
+import ArgumentParser
+import CertsCore
+import CertsEngine
+
+struct DriftCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "drift",
+        abstract: "Compare what is declared with the disk, HAProxy's memory and what is served.",
+        discussion: """
+            Exit codes: 0 no drift, or all of it repaired; 1 drift that is left; 6 a repair that was rolled back. With \
+            --repair the declared revision is deployed again and verified, and copies of bundles that HAProxy loads are \
+            moved into the state directory.
+            """)
+
+    @OptionGroup var global: GlobalOptions
+    @OptionGroup var output: OutputOptions
+    @Argument(help: "Certificates to look at. [default: all]")
+    var names: [String] = []
+    @Flag(help: "Mend what differs, verified by handshakes.")
+    var repair = false
+
+    struct Document: Encodable {
+        let schema = 1
+        let drift: [Item]
+    }
+
+    struct Item: Encodable {
+        let target: String
+        @OrNull var certificate: String?
+        let path: String
+        let kind: String
+        let message: String
+        let remedy: String
+
+        init(_ drift: Drift) {
+            target = drift.node.description
+            _certificate = OrNull(wrappedValue: drift.certificate?.rawValue)
+            path = drift.path
+            kind = drift.kind.rawValue
+            message = TerminalText.sanitized(drift.message)
+            remedy = drift.remedy
+        }
+    }
+
+    func run() async throws {
+        Interruption.finishesFirst()
+        let reporter = RotationReporter()
+        let assembly = try await Assembly.make(global, progress: { reporter.report($0) })
+        let wanted = try names.map { try assembly.declaration($0).name }
+        let scope = wanted.isEmpty ? nil : Set(wanted)
+        let found = try await assembly.engine.drift(of: scope)
+        try print(found)
+        guard repair else {
+            if !found.isEmpty { throw ExitStatus.failed }
+            return Terminal.note("no drift")
+        }
+        guard !found.isEmpty else { return Terminal.note("no drift") }
+        try await assembly.engine.recover()
+        let results = try await assembly.engine.repair(found)
+        let left = try await assembly.engine.drift(of: scope)
+        for drift in left { Terminal.note("left: \(drift.node) \(drift.path): \(TerminalText.sanitized(drift.message))") }
+        let status = ExitStatus(results)
+        if status != .done { throw status }
+        if !left.isEmpty { throw ExitStatus.failed }
+        Terminal.note("repaired: declared, disk, memory and served are the same")
+    }
+
+    private func print(_ found: [Drift]) throws {
+        let items = found.map(Item.init)
+        try Listing(
+            document: Document(drift: items), items: items,
+            columns: [
+                Column("target") { $0.target }, Column("certificate") { $0.certificate ?? "-" },
+                Column("kind") { $0.kind }, Column("path") { $0.path }, Column("what") { $0.message },
+                Column("remedy") { $0.remedy },
+            ]
+        ).printUnlessEmptyTable(output.output)
+    }
+}
