@@ -126,6 +126,17 @@ import Testing
         }
     }
 
+    @Test func aStapleThatHAProxyWouldNotServeIsRefused() async throws {
+        let scene = try Scene()
+        let short = try scene.responder(saying: scene.signer.response(about: [scene.leaf], lifetime: ["-nmin", "60"]))
+        let end = try #require(try await scene.ask(short.url).nextUpdate)
+        _ = try await scene.ask(short.url, at: end.addingTimeInterval(-301))
+        let error = await #expect(throws: CertsError(.stapleRefused, "")) {
+            try await scene.ask(short.url, at: end.addingTimeInterval(-300))
+        }
+        #expect(error?.details.first?.contains("too soon") == true)
+    }
+
     @Test func aCertificateWithoutResponderSaysSo() async throws {
         let error = await #expect(throws: CertsError(.stapleUnavailable, "")) { try await Scene().ask() }
         #expect(error?.retry == .never)

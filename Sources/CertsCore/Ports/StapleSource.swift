@@ -18,7 +18,7 @@ package protocol StapleSource: Sendable {
 package struct Staple: Sendable, Hashable {
     package let der: Data
     package let thisUpdate: Date
-    /// From when on clients refuse it; `nil`: the response does not say.
+    /// From when on clients refuse it; HAProxy serves it until 300 seconds before. `nil`: the response does not say.
     package let nextUpdate: Date?
     /// When to ask for the next one.
     package let refreshAt: Date

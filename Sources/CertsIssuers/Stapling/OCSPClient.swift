@@ -13,6 +13,8 @@ package struct OCSPClient: StapleSource {
 
     /// More responders than this are not asked: certificates name one, seldom two.
     static let responderLimit = 4
+    /// HAProxy 2.6 serves a staple until so many seconds before its end, and takes a later one without a word.
+    static let restBeforeEnd: TimeInterval = 300
 
     /// - Parameter deadline: for each responder.
     package init(http: HTTPClient = HTTPClient(), deadline: Duration = .seconds(10)) {
@@ -35,7 +37,8 @@ package struct OCSPClient: StapleSource {
             try Task.checkCancellation()
             do throws(CertsError) {
                 let body = try await ask(responder, request)
-                return try Self.staple(from: OCSPStaple(der: body, leaf: leaf, issuer: issuer, now: now), subject)
+                return try Self.staple(
+                    from: OCSPStaple(der: body, leaf: leaf, issuer: issuer, now: now), subject, now: now)
             } catch {
                 // Signed by the issuer: another responder has no better knowledge, only perhaps older one.
                 if error.code == .stapleRevoked { throw error }
@@ -61,7 +64,9 @@ package struct OCSPClient: StapleSource {
         return response.body
     }
 
-    private static func staple(from verified: OCSPStaple, _ subject: String) throws(CertsError) -> Staple {
+    private static func staple(
+        from verified: OCSPStaple, _ subject: String, now: Date
+    ) throws(CertsError) -> Staple {
         switch verified.status {
         case .good: break
         case .revoked(let date, let reason):
@@ -80,6 +85,11 @@ package struct OCSPClient: StapleSource {
                 "HAProxy does not take the response: it must be about one certificate only, by SHA-1 identifier, "
                     + "and have a next update",
                 subject: subject, hint: "ask the issuer for responses as in RFC 5019", retry: .later)
+        }
+        if let end = verified.nextUpdate, end.timeIntervalSince(now) <= Self.restBeforeEnd {
+            throw CertsError(
+                .stapleRefused, "the response ends at \(end.formatted(.iso8601)), too soon to be served",
+                subject: subject, hint: "the responder hands out old responses; it is asked again", retry: .later)
         }
         return Staple(
             der: verified.der, thisUpdate: verified.thisUpdate, nextUpdate: verified.nextUpdate,
