@@ -229,6 +229,14 @@ import Testing
         }
     }
 
+    @Test func anotherEncodingOfTheSameIsRefused() throws {
+        let scene = try Scene()
+        let der = try scene.signer.response(about: [scene.leaf.certificate])
+        try #require(der.starts(with: [0x30, 0x82]), "a length of two bytes")
+        // The same length in three bytes: BER, not DER.
+        scene.refuses(Data([0x30, 0x83, 0]) + der.dropFirst(2), because: "DER")
+    }
+
     @Test("No changed response passes for another", arguments: [false, true])
     func survivesMutations(isDelegated: Bool) throws {
         let scene = try Scene()
