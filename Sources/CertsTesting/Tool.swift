@@ -15,6 +15,12 @@ package enum Tool {
     /// Runs `arguments` (found through `PATH`), at most a minute. Blocking.
     @discardableResult
     package static func run(_ arguments: String..., directory: String? = nil) throws -> Outcome {
+        try run(arguments, directory: directory)
+    }
+
+    /// As above.
+    @discardableResult
+    package static func run(_ arguments: [String], directory: String? = nil) throws -> Outcome {
         let scratch = try TemporaryDirectory(prefix: "certs-tool")
         // Into a file: a pipe would stay open in any other child that is started at the same moment.
         let output = scratch.path("output")

@@ -74,22 +74,32 @@ import Testing
         #expect(try TLSProbe(host: "127.0.0.1", port: server.port).run().leaf == expired.certificate)
     }
 
-    @Test func returnsTheStapledResponse() throws {
+    @Test func returnsTheStapledResponseAndVerifiesIt() throws {
         let pki = try TestPKI()
         let leaf = try pki.leaf()
         let directory = try TemporaryDirectory()
-        try directory.write(pki.intermediate.certificate.pem, to: "ca.pem")
-        try directory.write(pki.intermediate.keyPEM, to: "ca.key")
-        try directory.write(leaf.certificate.pem, to: "leaf.pem")
-        try directory.write("", to: "index.txt")
-        let made = try Tool.run(
-            "openssl", "ocsp", "-index", "index.txt", "-rsigner", "ca.pem", "-rkey", "ca.key", "-CA", "ca.pem",
-            "-issuer", "ca.pem",
-            "-cert", "leaf.pem", "-ndays", "1", "-respout", "response.der", "-noverify", directory: directory.path)
-        let response = try Data(contentsOf: directory.url.appending(path: "response.der"))
-        try #require(!response.isEmpty, "\(made.output)")
-        let server = try OpenSSLServer([leaf], "-status_file", directory.path("response.der"))
-        #expect(try TLSProbe(host: "127.0.0.1", port: server.port).run().ocspStaple == response)
+        func probe(_ response: Data, chain: [Certificate]) throws -> ProbeResult {
+            let server = try OpenSSLServer(
+                [leaf], chain: chain, "-status_file", directory.write(response, to: UUID().uuidString))
+            return try TLSProbe(host: "127.0.0.1", port: server.port).run()
+        }
+        let signer = ResponseSigner(issuer: pki.intermediate)
+        let good = try signer.response(about: [leaf.certificate])
+        let result = try probe(good, chain: [pki.intermediate.certificate])
+        #expect(result.ocspStaple == good)
+        #expect(try result.staple(now: Date())?.status == .good)
+        #expect(throws: CertsError(.stapleRefused, "")) { try result.staple(now: Date().addingTimeInterval(90000)) }
+
+        let alone = try probe(signer.response(about: [pki.leaf().certificate]), chain: [])
+        #expect(throws: CertsError(.certificateMissing, "")) { try alone.staple(now: Date()) }
+        #expect(throws: CertsError(.stapleRefused, "")) {
+            try alone.staple(issuer: pki.intermediate.certificate, now: Date())
+        }
+    }
+
+    @Test func whereNothingIsStapledThereIsNothingToVerify() throws {
+        let server = try OpenSSLServer([try TestPKI().leaf()])
+        #expect(try TLSProbe(host: "127.0.0.1", port: server.port).run().staple(now: Date()) == nil)
     }
 
     @Test("A server that misbehaves is an error within the deadline", arguments: LoopbackListener.Behaviour.allCases)

@@ -45,6 +45,11 @@ extension CertsError.Code {
     package static let issuerLimited = Self("issuer.limited")
     package static let issuerPending = Self("issuer.pending")
 
+    // OCSP stapling.
+    package static let stapleRefused = Self("staple.refused")
+    package static let stapleUnavailable = Self("staple.unavailable")
+    package static let stapleRevoked = Self("staple.revoked")
+
     // Targets: the HAProxy side.
     package static let targetUnreachable = Self("target.unreachable")
     package static let targetTimeout = Self("target.timeout")
