@@ -1,5 +1,5 @@
 package import CertsCore
-import Foundation
+package import Foundation
 import Synchronization
 
 /// A target in memory that keeps what was deployed, and fails where it is told to.

@@ -68,7 +68,7 @@ package struct HandOffIssuer: Issuer {
         let findings = BundleChecks.findings(
             chain: chain, keySPKI: pending.publicKeyDER, names: declaration.names,
             anchors: try anchors.map { try Certificate(der: $0) },
-            keyAlgorithm: declaration.key.algorithm, now: now)
+            keyAlgorithm: declaration.key.algorithms.first, now: now)
         let blocking = findings.filter(\.isBlocking)
         if let first = blocking.first {
             throw CertsError(
