@@ -152,7 +152,7 @@ enum RuntimeReply {
 
 extension RuntimeReply {
     /// The lines of a complete reply, without the empty one at its end.
-    private static func lines(of reply: String) throws(CertsError) -> [Substring] {
+    static func lines(of reply: String) throws(CertsError) -> [Substring] {
         if reply == "\n" { return [] }
         guard reply.utf8.suffix(2).elementsEqual("\n\n".utf8) else {
             throw CertsError(
@@ -181,7 +181,7 @@ extension RuntimeReply {
     }
 
     /// What HAProxy says when it understood the command and will not do it.
-    private static func refusal(_ command: String, _ lines: [Substring]) -> CertsError? {
+    static func refusal(_ command: String, _ lines: [Substring]) -> CertsError? {
         let words = [
             "Can't ", "unable to ", "inconsistencies ", "No ongoing", "The transaction must", "The ongoing",
             "Operations on",
@@ -196,14 +196,14 @@ extension RuntimeReply {
             retry: isLocked ? .later : .never)
     }
 
-    private static func unexpected(_ command: String, _ reply: String) -> CertsError {
+    static func unexpected(_ command: String, _ reply: String) -> CertsError {
         let lines = reply.split(separator: "\n", omittingEmptySubsequences: true)
         return CertsError(
             .targetUnexpectedReply, "HAProxy answered '\(command)' with '\(quote(lines))'",
             hint: "check that the socket is HAProxy's `stats socket` and that HAProxy is 2.2 or later")
     }
 
-    private static func quote(_ lines: [Substring]) -> String {
+    static func quote(_ lines: [Substring]) -> String {
         // A line that HAProxy does not know is echoed, and a payload that was taken for commands has lines of a key.
         if lines.contains(where: { $0.hasPrefix("Unknown command") }) { return "Unknown command" }
         return TerminalText.sanitized(lines.prefix(4).joined(separator: " "), limit: 300)
