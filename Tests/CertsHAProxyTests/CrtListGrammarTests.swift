@@ -132,10 +132,6 @@ import Testing
                 "Can't remove the certificate: certificate '\(path)' in use, can't be deleted!\n\n\n", "crt-list",
                 { text, name, _ in _ = try RuntimeReply.delete(text, name: name) }
             ),
-            (
-                "Can't remove the certificate: ongoing transaction for the certificate '\(path)'\n\n", "",
-                { text, name, _ in _ = try RuntimeReply.delete(text, name: name) }
-            ),
             ("Unable to parse OCSP response.\n\n", "responder", { text, _, _ in _ = try RuntimeReply.staple(text) }),
             (
                 "'set ssl ocsp-response' received invalid base64 encoded response.\n\n", "responder",
@@ -149,6 +145,11 @@ import Testing
         let failure = await error { try parse(reply, name, list) }
         #expect(failure?.code == .targetRefused)
         #expect(failure?.hint?.contains(hint) == true)
+    }
+
+    @Test func namesTheTransactionThatKeepsACertificate() async {
+        let reply = "Can't remove the certificate: ongoing transaction for the certificate '\(name)'\n\n"
+        #expect(await code { _ = try RuntimeReply.delete(reply, name: name) } == .targetForeignTransaction)
     }
 
     @Test func neverTakesTheReplyAboutAnotherNameForAnAnswer() async throws {

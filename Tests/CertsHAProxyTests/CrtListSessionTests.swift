@@ -52,7 +52,8 @@ import Testing
     @Test func keepsOptionsAndFilters() async throws {
         let growing = try await GrowingSite.crtList()
         let terms = try CrtListTerms(
-            options: "[alpn h2 ssl-min-ver TLSv1.2]", filters: ["only.example.com", "*.sub.example.com", "!x.sub.example.com"])
+            options: "[alpn h2 ssl-min-ver TLSv1.2]",
+            filters: ["only.example.com", "*.sub.example.com", "!x.sub.example.com"])
         try await growing.deploy(terms)
         try await growing.deploy(terms)
         let entry = try #require(try await growing.entries().first)

@@ -29,7 +29,8 @@ struct GrowingSite {
     static func directory() async throws -> GrowingSite {
         let site = try Site()
         let haproxy = try await RealHAProxy.start(in: site.directory, crt: [site.directory.path("certs") + "/"])
-        return try GrowingSite(site, haproxy, list: site.directory.path("certs"), path: site.directory.path("certs/new.pem"))
+        return try GrowingSite(
+            site, haproxy, list: site.directory.path("certs"), path: site.directory.path("certs/new.pem"))
     }
 
     private init(_ site: Site, _ haproxy: RealHAProxy, list: String, path: String) throws {
