@@ -25,6 +25,8 @@ package final class FakeHAProxy: Sendable {
         case flood(Int)
         /// Whatever the socket at this path answers.
         case forward(to: String)
+        /// The end of the connection, without a byte, although the socket at this path has carried the command out.
+        case deliver(to: String)
     }
 
     /// What HAProxy holds, by file name.
@@ -88,10 +90,16 @@ package final class FakeHAProxy: Sendable {
     }
 
     /// Sends raw bytes to a socket and returns the whole reply, as another client would. Blocking.
+    ///
+    /// - Parameter patience: in seconds; what did not come after so long a silence is not waited for.
     @discardableResult
-    package static func ask(_ path: String, _ bytes: some Collection<UInt8>) throws -> String {
+    package static func ask(_ path: String, _ bytes: some Collection<UInt8>, patience: Int? = nil) throws -> String {
         let descriptor = try UnixSocket.connect(to: path)
         defer { close(descriptor) }
+        if let patience {
+            var limit = timeval(tv_sec: patience, tv_usec: 0)
+            setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+        }
         UnixSocket.write(bytes, to: descriptor)
         return String(decoding: UnixSocket.read(descriptor), as: UTF8.self)
     }
@@ -124,6 +132,7 @@ package final class FakeHAProxy: Sendable {
         case .byteByByte: for byte in reply() { UnixSocket.write([byte], to: client) }
         case .cut(let count): UnixSocket.write(reply().prefix(count), to: client)
         case .flood(let count): UnixSocket.write(repeatElement(UInt8(ascii: "x"), count: count), to: client)
+        case .deliver(let path): _ = try? Self.ask(path, request)
         case .forward(let path): if let text = try? Self.ask(path, request) { UnixSocket.write(text.utf8, to: client) }
         }
     }

@@ -24,18 +24,20 @@ package final class RealHAProxy: @unchecked Sendable {
     ///
     /// - Parameters:
     ///   - crt: what stands after `crt` of the one TLS `bind`, in order: files or directories.
+    ///   - bind: more words of that `bind`, e.g. `crt-list FILE`.
     ///   - isMaster: master and worker (`-W`), so that signals reload.
     ///   - global: more lines of the `global` section.
     package static func start(
-        in directory: TemporaryDirectory, crt: [String], isMaster: Bool = true, global: String = ""
+        in directory: TemporaryDirectory, crt: [String] = [], bind: String = "", isMaster: Bool = true,
+        global: String = ""
     ) async throws -> RealHAProxy {
         // Off the cooperative pool: waiting there would delay what other tests measure.
         try await BlockingPool.network.run {
-            try RealHAProxy(in: directory, crt: crt, isMaster: isMaster, global: global)
+            try RealHAProxy(in: directory, crt: crt, bind: bind, isMaster: isMaster, global: global)
         }
     }
 
-    private init(in directory: TemporaryDirectory, crt: [String], isMaster: Bool, global: String) throws {
+    private init(in directory: TemporaryDirectory, crt: [String], bind: String, isMaster: Bool, global: String) throws {
         guard FileManager.default.isExecutableFile(atPath: Self.executable) else {
             throw Failed(description: "\(Self.executable) is not installed: apt-get install haproxy")
         }
@@ -55,7 +57,7 @@ package final class RealHAProxy: @unchecked Sendable {
                 timeout client 5s
                 timeout server 5s
             frontend https-in
-                bind 127.0.0.1:\(port) ssl \(crt.map { "crt \($0)" }.joined(separator: " "))
+                bind 127.0.0.1:\(port) ssl \((crt.map { "crt \($0)" } + [bind]).joined(separator: " "))
                 http-request return status 200 content-type text/plain string ok
 
             """
