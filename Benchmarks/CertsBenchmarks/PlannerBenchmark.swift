@@ -31,7 +31,7 @@ enum PlannerBenchmark {
         let engine = RotationEngine(
             EngineContext(
                 declarations: declarations, issuers: [:], targets: [:], revisions: state, journal: database,
-                inventory: database, schedule: database,
+                inventory: database, schedule: database, quarantine: state,
                 makeBundle: { _, _, _ in throw CertsError(.internal, "not measured") },
                 faults: .none, logger: Logger(label: "benchmark"), progress: { _ in }))
         var planned = 0

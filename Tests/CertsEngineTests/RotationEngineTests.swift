@@ -25,13 +25,13 @@ import Testing
         let world = try await EngineWorld(targets: 0)
         _ = await world.engine().rotate([name])
         _ = await world.engine().rotate([name])
-        let first = try await world.state.read(.key, of: name, revision: 1)
-        let second = try await world.state.read(.key, of: name, revision: 2)
+        let first = try await world.state.read(.key(nil), of: name, revision: 1)
+        let second = try await world.state.read(.key(nil), of: name, revision: 2)
         #expect(first != nil && first != second)
         var keeping = world.declarations
         keeping.certificates[0].key.reuse = true
         _ = await world.engine(declarations: keeping).rotate([name])
-        #expect(try await world.state.read(.key, of: name, revision: 3) == second)
+        #expect(try await world.state.read(.key(nil), of: name, revision: 3) == second)
     }
 
     @Test func theTimerRotatesOnlyWhatIsDue() async throws {
@@ -219,12 +219,12 @@ import Testing
         world.issuer.behaviour = .pending
         #expect(await world.engine().rotate([name]).first?.rotation?.isFinished == false)
         #expect(try await world.certificateState()?.condition(at: world.clock.now.wall) == .waiting)
-        let key = try await world.state.read(.key, of: name, revision: 1)
+        let key = try await world.state.read(.key(nil), of: name, revision: 1)
         try await world.engine().recover()
         #expect(try await world.database.openRotations().count == 1)
         world.issuer.behaviour = .honest
         #expect(await world.engine().rotate([name]).first?.rotation?.outcome == .committed)
-        #expect(try await world.state.read(.key, of: name, revision: 1) == key)
+        #expect(try await world.state.read(.key(nil), of: name, revision: 1) == key)
         #expect(try await world.certificateState()?.revision == 1)
     }
 

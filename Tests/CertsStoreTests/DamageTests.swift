@@ -162,7 +162,7 @@ private func sql(_ path: String, _ statement: String) throws {
                 let rotation = Sample.committed(id: "\(text)-\(revision)", name, revision: revision)
                 var manifest = RevisionManifest(
                     certificate: name, revision: revision, requested: try Sample.requested(),
-                    record: Sample.record(number * 10 + revision), issuedAt: Sample.start)
+                    records: [Sample.record(number * 10 + revision)], issuedAt: Sample.start)
                 if revision < 3 { manifest.rotation = rotation }
                 try await state.write(try manifest.encoded(), to: .manifest, of: name, revision: revision)
                 known.issuedRevision = revision
@@ -185,7 +185,7 @@ private func sql(_ path: String, _ statement: String) throws {
         let beta = try await state.read(.manifest, of: try Name("beta"), revision: 1)
         try await state.write(try #require(beta), to: .manifest, of: try Name("gamma"), revision: 2)
         symlink("nothing", "\(broken)/current")
-        try await state.write(Secret("key only"), to: .key, of: try Name("delta"), revision: 1)
+        try await state.write(Secret("key only"), to: .key(nil), of: try Name("delta"), revision: 1)
 
         let rebuilt = try await Database.rebuild(in: state, now: Sample.start)
         #expect(try await rebuilt.database.states() == expected)
@@ -210,7 +210,7 @@ private func sql(_ path: String, _ statement: String) throws {
         let state = try await place.state()
         let name = try Name("alpha")
         var manifest = RevisionManifest(
-            certificate: name, revision: 1, requested: try Sample.requested(), record: Sample.record(),
+            certificate: name, revision: 1, requested: try Sample.requested(), records: [Sample.record()],
             issuedAt: Sample.start)
         manifest.rotation = Sample.committed(id: "a", name, revision: 1)
         var bytes = try manifest.encoded().withBytes { Array($0) }

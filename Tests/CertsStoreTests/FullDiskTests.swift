@@ -82,21 +82,21 @@ final class SmallDisk {
         let disk = try SmallDisk(options: "size=512k")
         let state = try await StateDirectory.open(at: disk.path, create: false)
         let name = try Name("messenger")
-        try await state.write(Secret("old"), to: .key, of: name, revision: 1)
+        try await state.write(Secret("old"), to: .key(nil), of: name, revision: 1)
         let database = try await Database.open(in: state)
         try await database.record(try Sample.rotation(id: "first", name))
         // SQLite has the file open for writing, so that a plain remount would be refused as busy.
         _ = consume database
         try await remountReadOnly(disk)
         let opening = await failure { _ = try await StateDirectory.open(at: disk.path, create: true) }
-        let writing = await failure { try await state.write(Secret("new"), to: .key, of: name, revision: 1) }
+        let writing = await failure { try await state.write(Secret("new"), to: .key(nil), of: name, revision: 1) }
         let installing = await failure {
             try await DiskFiles().install(Secret("x"), at: disk.path + "/a", attributes: nil)
         }
         let indexing = await failure { _ = try await Database.open(in: state) }
         for error in [opening, writing, installing, indexing] { #expect(error?.code == .fileUnwritable) }
         #expect(opening?.message.contains("read-only") == true)
-        #expect(try await state.read(.key, of: name, revision: 1)?.text == "old")
+        #expect(try await state.read(.key(nil), of: name, revision: 1)?.text == "old")
     }
 
     private func remountReadOnly(_ disk: SmallDisk) async throws {

@@ -91,7 +91,9 @@ import Testing
     @Test func `come back as they were written, 0600 in 0700 directories`() async throws {
         let target = try Name("lb")
         let files: [RevisionFile] = [
-            .key, .request, .certificate, .chain, .bundle, .manifest, .previous(target: target),
+            .key(nil), .request(nil), .certificate(nil), .chain(nil), .bundle(nil), .manifest, .key(.rsa),
+            .bundle(.ecdsa), .companion(.ocsp, nil), .companion(.issuer, .rsa), .previous(NodeID(target), 0),
+            .previous(NodeID(target, node: target), 0), .previous(NodeID(target, node: target), 1),
         ]
         umask(0)
         for file in files {
@@ -110,11 +112,11 @@ import Testing
     @Test func `are nothing where nothing was written`() async throws {
         #expect(try await state.revisions(of: name) == [])
         #expect(try await state.currentRevision(of: name) == nil)
-        #expect(try await state.read(.key, of: name, revision: 1) == nil)
+        #expect(try await state.read(.key(nil), of: name, revision: 1) == nil)
     }
 
     @Test func `are listed in numerical order, and other entries are ignored`() async throws {
-        for revision in [10, 2, 1] { try await state.write(Secret("x"), to: .key, of: name, revision: revision) }
+        for revision in [10, 2, 1] { try await state.write(Secret("x"), to: .key(nil), of: name, revision: revision) }
         mkdir("\(live)/03", 0o700)
         mkdir("\(live)/+4", 0o700)
         try put("x", at: "\(live)/5")
@@ -122,7 +124,7 @@ import Testing
     }
 
     @Test func `become current by one switch, again and again`() async throws {
-        for revision in 1...3 { try await state.write(Secret("x"), to: .key, of: name, revision: revision) }
+        for revision in 1...3 { try await state.write(Secret("x"), to: .key(nil), of: name, revision: revision) }
         for revision in [1, 3, 2] {
             try await state.makeCurrent(revision, of: name)
             #expect(try await state.currentRevision(of: name) == revision)
@@ -132,7 +134,7 @@ import Testing
     }
 
     @Test func `become current although a dead process left its temporary link`() async throws {
-        try await state.write(Secret("x"), to: .key, of: name, revision: 1)
+        try await state.write(Secret("x"), to: .key(nil), of: name, revision: 1)
         symlink("99", "\(live)/.current.tmp")
         try await state.makeCurrent(1, of: name)
         #expect(try await state.currentRevision(of: name) == 1)
@@ -148,21 +150,21 @@ import Testing
         "0", "-1", "x", "1/../../../etc", "01", "/etc", "99999999999999999999", String(repeating: "1", count: 200),
     ])
     func `are corrupt when 'current' leads to no number`(destination: String) async throws {
-        try await state.write(Secret("x"), to: .key, of: name, revision: 1)
+        try await state.write(Secret("x"), to: .key(nil), of: name, revision: 1)
         symlink(destination, "\(live)/current")
         let error = await failure { _ = try await state.currentRevision(of: name) }
         #expect(error?.code == .stateCorrupt)
     }
 
     @Test func `are corrupt when 'current' is a file`() async throws {
-        try await state.write(Secret("x"), to: .key, of: name, revision: 1)
+        try await state.write(Secret("x"), to: .key(nil), of: name, revision: 1)
         try put("1", at: "\(live)/current")
         let error = await failure { _ = try await state.currentRevision(of: name) }
         #expect(error?.code == .stateCorrupt)
     }
 
     @Test func `are discarded whole, but never the current one`() async throws {
-        for revision in 1...2 { try await state.write(Secret("x"), to: .key, of: name, revision: revision) }
+        for revision in 1...2 { try await state.write(Secret("x"), to: .key(nil), of: name, revision: revision) }
         try put("half", at: "\(live)/2/.bundle.pem.tmp")
         try await state.makeCurrent(1, of: name)
         try await state.discard(2, of: name)
@@ -170,11 +172,11 @@ import Testing
         let error = await failure { try await state.discard(1, of: name) }
         #expect(error != nil)
         #expect(try await state.revisions(of: name) == [1])
-        #expect(try await state.read(.key, of: name, revision: 1)?.text == "x")
+        #expect(try await state.read(.key(nil), of: name, revision: 1)?.text == "x")
     }
 
     @Test func `that were never issued and belong to no open rotation are orphans`() async throws {
-        for revision in 1...4 { try await state.write(Secret("k"), to: .key, of: name, revision: revision) }
+        for revision in 1...4 { try await state.write(Secret("k"), to: .key(nil), of: name, revision: revision) }
         try await state.write(Secret("{}"), to: .manifest, of: name, revision: 1)
         try await state.makeCurrent(4, of: name)
         let open = try Sample.rotation(id: "r", name, revision: 3)
@@ -183,9 +185,9 @@ import Testing
     }
 
     @Test func `are not read beyond the size limit`() async throws {
-        try await state.write(Secret("x"), to: .key, of: name, revision: 1)
+        try await state.write(Secret("x"), to: .key(nil), of: name, revision: 1)
         try run("/usr/bin/truncate", "-s", "50M", "\(live)/1/key.pem")
-        let error = await failure { _ = try await state.read(.key, of: name, revision: 1) }
+        let error = await failure { _ = try await state.read(.key(nil), of: name, revision: 1) }
         #expect(error?.code == .fileTooLarge)
     }
 }
@@ -199,7 +201,7 @@ import Testing
         place = try TemporaryDirectory()
         state = try await place.state()
         name = try Name("messenger")
-        try await state.write(Secret("secret"), to: .key, of: name, revision: 1)
+        try await state.write(Secret("secret"), to: .key(nil), of: name, revision: 1)
         mkdir(place / "outside", 0o700)
         mkdir(place / "outside/1", 0o700)
         try put("foreign", at: place / "outside/key.pem")
@@ -211,8 +213,8 @@ import Testing
         let path = "\(state.path)/\(planted)"
         rename(path, place / "moved")
         symlink(place / "outside", path)
-        let reading = await failure { _ = try await state.read(.key, of: name, revision: 1) }
-        let writing = await failure { try await state.write(Secret("x"), to: .bundle, of: name, revision: 1) }
+        let reading = await failure { _ = try await state.read(.key(nil), of: name, revision: 1) }
+        let writing = await failure { try await state.write(Secret("x"), to: .bundle(nil), of: name, revision: 1) }
         for error in [reading, writing] {
             #expect(error?.code == .stateInsecure)
             #expect(error?.message.contains(path) == true)
@@ -224,39 +226,39 @@ import Testing
         let path = "\(state.path)/live/messenger/1/key.pem"
         unlink(path)
         symlink(place / "outside/key.pem", path)
-        let error = await failure { _ = try await state.read(.key, of: name, revision: 1) }
+        let error = await failure { _ = try await state.read(.key(nil), of: name, revision: 1) }
         #expect(error?.code == .stateInsecure)
-        try await state.write(Secret("new"), to: .key, of: name, revision: 1)
-        #expect(try await state.read(.key, of: name, revision: 1)?.text == "new")
+        try await state.write(Secret("new"), to: .key(nil), of: name, revision: 1)
+        #expect(try await state.read(.key(nil), of: name, revision: 1)?.text == "new")
         #expect(try text(at: place / "outside/key.pem") == "foreign")
     }
 
     @Test func `are not written through as a temporary file`() async throws {
         symlink(place / "outside/key.pem", "\(state.path)/live/messenger/1/.key.pem.tmp")
-        try await state.write(Secret("new"), to: .key, of: name, revision: 1)
+        try await state.write(Secret("new"), to: .key(nil), of: name, revision: 1)
         #expect(try text(at: place / "outside/key.pem") == "foreign")
-        #expect(try await state.read(.key, of: name, revision: 1)?.text == "new")
+        #expect(try await state.read(.key(nil), of: name, revision: 1)?.text == "new")
     }
 
     @Test(.timeLimit(.minutes(1))) func `do not make a reader wait for a FIFO`() async throws {
         let path = "\(state.path)/live/messenger/1/key.pem"
         unlink(path)
         mkfifo(path, 0o600)
-        let error = await failure { _ = try await state.read(.key, of: name, revision: 1) }
+        let error = await failure { _ = try await state.read(.key(nil), of: name, revision: 1) }
         #expect(error?.code == .fileUnreadable)
     }
 
     @Test(.timeLimit(.minutes(1))) func `do not make a writer wait for a FIFO as temporary file`() async throws {
         mkfifo("\(state.path)/live/messenger/1/.key.pem.tmp", 0o600)
-        try await state.write(Secret("new"), to: .key, of: name, revision: 1)
-        #expect(try await state.read(.key, of: name, revision: 1)?.text == "new")
+        try await state.write(Secret("new"), to: .key(nil), of: name, revision: 1)
+        #expect(try await state.read(.key(nil), of: name, revision: 1)?.text == "new")
     }
 
     @Test func `do not survive in place of a hard-linked file's contents`() async throws {
         let path = "\(state.path)/live/messenger/1/key.pem"
         unlink(path)
         link(place / "outside/key.pem", path)
-        try await state.write(Secret("new"), to: .key, of: name, revision: 1)
+        try await state.write(Secret("new"), to: .key(nil), of: name, revision: 1)
         #expect(try text(at: place / "outside/key.pem") == "foreign")
     }
 
@@ -313,7 +315,7 @@ import Testing
         let place = try TemporaryDirectory()
         let state = try await place.state()
         let name = try Name("messenger")
-        try await state.write(Secret("x"), to: .key, of: name, revision: 1)
+        try await state.write(Secret("x"), to: .key(nil), of: name, revision: 1)
         try await state.write(Secret("x"), to: "root.pem", of: name, in: .authorities)
         let kept = [
             "live/messenger/1/key.pem", "authorities/messenger/root.pem", "live/messenger/1/notes.tmp",

@@ -141,7 +141,7 @@ enum Sample {
     static func requested() throws -> RequestedProperties {
         RequestedProperties(
             subject: Subject(commonName: "host.example.com", organization: "SilentRelay", country: "US"),
-            names: [.dns("host.example.com"), .email("ops@example.com")], keyAlgorithm: .ecdsaP256,
+            names: [.dns("host.example.com"), .email("ops@example.com")], keyAlgorithms: [.ecdsaP256, .rsa2048],
             issuer: try Name("local"))
     }
 
@@ -152,6 +152,8 @@ enum Sample {
         state.issuedRevision = 3
         state.record = record(number)
         state.currentRecord = record(number + 1)
+        state.currentAlternates = [record(number + 2).fingerprint].compactMap { $0 }
+        state.staple = StapleDates(refreshAt: start.addingTimeInterval(7), nextUpdate: start.addingTimeInterval(8))
         state.requested = try requested()
         state.issuerHint = start.addingTimeInterval(5)
         state.dueAt = start.addingTimeInterval(Double(number))
@@ -164,7 +166,7 @@ enum Sample {
         let endpoint = Endpoint(host: "127.0.0.1", port: 443, serverName: "host.example.com")
         state.targets = [
             TargetObservation(
-                target: try Name("loadbalancer"), state: .verified,
+                node: NodeID(try Name("loadbalancer"), node: try Name("edge-1")), state: .verified,
                 endpoints: [
                     EndpointObservation(
                         endpoint: endpoint, served: Fingerprint(hex: String(repeating: "0f", count: 32)),
@@ -181,7 +183,7 @@ enum Sample {
     {
         Rotation(
             id: id, certificate: certificate, revision: revision, purpose: .issue, reason: .notIssued,
-            targets: [try Name("loadbalancer")], startedAt: startedAt)
+            deployments: [Deployment(node: NodeID(try Name("loadbalancer")))], startedAt: startedAt)
     }
 
     /// Abandoned in `request`.
@@ -196,7 +198,8 @@ enum Sample {
     /// Led to its end without a target.
     static func committed(id: String, _ certificate: Name, revision: Int) -> Rotation {
         var rotation = Rotation(
-            id: id, certificate: certificate, revision: revision, purpose: .issue, reason: .beforeExpiry, targets: [],
+            id: id, certificate: certificate, revision: revision, purpose: .issue, reason: .beforeExpiry,
+            deployments: [],
             startedAt: start)
         while !rotation.isFinished { rotation.complete(at: start.addingTimeInterval(2.125)) }
         return rotation

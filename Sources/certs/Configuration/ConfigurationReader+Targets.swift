@@ -89,7 +89,7 @@ extension ConfigurationReader {
         let verifyWithin = holder("verifyWithin").duration("verifyWithin", 1...3600) ?? 15
         let validate = holder("validate").block("validate", keys: ["arguments", "deadline"]).flatMap { commandLine($0) }
         let loadedAs = holder("loadedAs").text("loadedAs").flatMap { loadedPath($0) }
-        let list = holder("list").block("list", keys: ["path", "file", "options", "filters"]).flatMap { list($0) }
+        let list = holder("list").block("list", keys: ["path", "file", "options", "filters"]).flatMap { self.list($0) }
         guard let bundle, let reload, !endpoints.isEmpty else { return nil }
         return NodeSource(
             declaration: NodeDeclaration(

@@ -70,7 +70,7 @@ struct DryRun {
             ).print(format)
         }
         if items.isEmpty { Terminal.note("nothing is due") }
-        for item in items { Terminal.write(Self.text(item), to: STDOUT_FILENO) }
+        for item in items { Terminal.print(Self.text(item)) }
     }
 
     /// One paragraph: what a person reads before saying yes.
@@ -87,7 +87,7 @@ struct DryRun {
         lines += item.findings.map {
             "    \($0.severity.rawValue.padding(toLength: 9, withPad: " ", startingAt: 0)) \($0.id): \($0.message); \($0.remedy)"
         }
-        return lines.map { TerminalText.sanitized($0) }.joined(separator: "\n") + "\n"
+        return lines.map { TerminalText.sanitized($0) }.joined(separator: "\n")
     }
 
     private static func difference(_ before: Leaf, _ after: Leaf?) -> [String] {
