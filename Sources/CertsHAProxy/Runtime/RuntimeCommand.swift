@@ -18,6 +18,12 @@ struct RuntimeCommand: Sendable {
     static let listCertificates = RuntimeCommand("show ssl cert")
     static let showProcess = RuntimeCommand("show info")
 
+    // At the master CLI.
+    static let listProcesses = RuntimeCommand("show proc")
+    static let showLevel = RuntimeCommand("show cli level")
+    static let reload = RuntimeCommand("reload")
+    static func showProcess(ofWorker pid: Int) -> RuntimeCommand { RuntimeCommand("@!\(pid) show info") }
+
     static func show(_ name: StoreName, pending: Bool) -> RuntimeCommand {
         RuntimeCommand("show ssl cert \(pending ? "*" : "")\(name)")
     }

@@ -3,13 +3,22 @@ import Foundation
 import NIOCore
 import NIOPosix
 
-/// HAProxy's `stats socket`: one command per connection, the reply is what comes until HAProxy closes it.
+/// HAProxy's `stats socket`, or its master CLI: one command per connection, the reply is what comes until HAProxy
+/// closes it.
 struct RuntimeConnection: Sendable {
     let socket: String
     /// For one command: connect, write, the whole reply.
     var deadline: Duration = .seconds(10)
     /// In bytes. A list of 10,000 certificates has about 400 KB.
     var replyLimit = 4 << 20
+    var peer = Peer.stats
+
+    /// What listens at the socket.
+    enum Peer: Sendable {
+        case stats
+        /// It waits for more commands after each reply, until our side of the connection is closed.
+        case master
+    }
 
     /// Sends one command and returns the reply as it came. Suspends, never blocks a thread; not cancellable, because a
     /// command that was sent has an effect: the deadline bounds it.
@@ -21,11 +30,11 @@ struct RuntimeConnection: Sendable {
         let limit = TimeAmount(deadline)
         let timer = loop.scheduleTask(in: limit) { reply.fail(Failure.deadline) }
         defer { timer.cancel() }
-        let replyLimit = replyLimit
+        let (replyLimit, peer) = (replyLimit, peer)
         let bootstrap = ClientBootstrap(group: loop).connectTimeout(limit).channelInitializer { channel in
             channel.eventLoop.makeCompletedFuture {
                 try channel.pipeline.syncOperations.addHandler(
-                    Conversation(command: Self.bytes(of: command), reply: reply, limit: replyLimit))
+                    Conversation(command: Self.bytes(of: command), reply: reply, limit: replyLimit, peer: peer))
             }
         }
         do {
@@ -65,11 +74,11 @@ struct RuntimeConnection: Sendable {
         case Failure.tooLong:
             return CertsError(
                 .targetUnexpectedReply, "the reply at \(socket) is longer than \(replyLimit) bytes", subject: socket,
-                hint: "check that this is the `stats socket` of HAProxy")
+                hint: "check that this is the \(peerName) of HAProxy")
         case SocketAddressError.unixDomainSocketPathTooLong:
             return CertsError(
                 .configurationInvalid, "the path of the socket \(socket) is longer than 107 bytes", subject: socket,
-                hint: "give HAProxy's `stats socket` a shorter path")
+                hint: "give HAProxy's \(peerName) a shorter path")
         case let error as IOError: return explain(errno: error.errnoCode, error)
         default:
             return CertsError(
@@ -82,7 +91,9 @@ struct RuntimeConnection: Sendable {
         case ENOENT, ENOTDIR:
             CertsError(
                 .targetUnreachable, "there is no socket at \(socket)", subject: socket,
-                hint: "start HAProxy, with `stats socket \(socket) mode 660 level admin` in its `global` section",
+                hint: peer == .master
+                    ? "start HAProxy with `-W -S \(socket),mode,600`"
+                    : "start HAProxy, with `stats socket \(socket) mode 660 level admin` in its `global` section",
                 retry: .later)
         case ECONNREFUSED:
             CertsError(
@@ -101,6 +112,8 @@ struct RuntimeConnection: Sendable {
         }
     }
 
+    private var peerName: String { peer == .master ? "master socket (`-S`)" : "`stats socket`" }
+
     private var permissionHint: String {
         var status = stat()
         guard stat(socket, &status) == 0 else {
@@ -111,7 +124,7 @@ struct RuntimeConnection: Sendable {
         var found: UnsafeMutablePointer<group>?
         let known = getgrgid_r(status.st_gid, &entry, &buffer, buffer.count, &found) == 0 && found != nil
         let name = known ? String(cString: entry.gr_name) : String(status.st_gid)
-        return "add the user that runs certs to the group '\(name)', and give `stats socket` the mode 660"
+        return "add the user that runs certs to the group '\(name)', and give the \(peerName) the mode 660"
     }
 }
 
@@ -124,18 +137,24 @@ private final class Conversation: ChannelInboundHandler {
     private let command: ByteBuffer
     private let reply: EventLoopPromise<ByteBuffer>
     private let limit: Int
+    private let peer: RuntimeConnection.Peer
     private var received = ByteBuffer()
     private var failure: (any Error)?
 
-    init(command: ByteBuffer, reply: EventLoopPromise<ByteBuffer>, limit: Int) {
+    init(
+        command: ByteBuffer, reply: EventLoopPromise<ByteBuffer>, limit: Int, peer: RuntimeConnection.Peer
+    ) {
         self.command = command
         self.reply = reply
         self.limit = limit
+        self.peer = peer
     }
 
     func channelActive(context: ChannelHandlerContext) {
         // The outcome is not waited for: HAProxy may refuse before it has read everything, and its reply is what counts.
         context.writeAndFlush(wrapOutboundOut(command), promise: nil)
+        // A command of the master CLI is short, and written by now.
+        if peer == .master { context.close(mode: .output, promise: nil) }
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
