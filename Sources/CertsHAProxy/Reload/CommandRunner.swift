@@ -14,8 +14,10 @@ enum CommandRunner {
     ])
 
     /// - Parameter purpose: begins the message of an error, e.g. `the reload command`.
+    /// - Returns: what it printed to its standard output.
     /// - Throws: `target.reloadFailed` with the exit code and the last lines that the command printed.
-    static func run(_ command: CertsCore.CommandLine, purpose: String) async throws {
+    @discardableResult
+    static func run(_ command: CertsCore.CommandLine, purpose: String) async throws -> String {
         guard let program = command.arguments.first else {
             throw CertsError(
                 .configurationInvalid, "\(purpose) is empty", hint: "give the program and its arguments as a list")
@@ -34,7 +36,7 @@ enum CommandRunner {
                 hint: "check its path and mode, and how much it prints",
                 cause: error)
         }
-        guard !ended.succeeded else { return }
+        guard !ended.succeeded else { return String(decoding: ended.standardOutput, as: UTF8.self) }
         let words = lastLines(ended.standardError) ?? lastLines(ended.standardOutput) ?? "it printed nothing"
         throw CertsError(
             .targetReloadFailed, "\(purpose) '\(shown)' failed (\(ended.status)): \(words)",

@@ -1,7 +1,7 @@
 import CertsCore
 import Foundation
 
-/// A signal to the master process whose pid is in a file (management manual §4).
+/// A signal to the master process whose pid is in a file (management manual §4), with its workers as the witness.
 struct SignalReloader: Reloader {
     let pidFile: String
     let signal: ReloadSignal
@@ -9,8 +9,9 @@ struct SignalReloader: Reloader {
 
     func check(bundlePaths: [String]) async -> [Finding] {
         do {
-            _ = try await process()
-            return []
+            let pid = try await process()
+            if kill(pid, 0) != 0 { throw cannotSend(pid, errno) }
+            return [await WorkerWatch(master: Int(pid), subject: pidFile).check()].compactMap(\.self)
         } catch {
             return [Finding(error: CertsError.wrapping(error), id: "reload-unavailable")]
         }
@@ -23,9 +24,13 @@ struct SignalReloader: Reloader {
             case .usr2: SIGUSR2
             case .hup: SIGHUP
             }
-        guard kill(pid, number) != 0 else { return ReloadOutcome(evidence: .askedFor) }
-        let code = errno
-        throw failure(
+        return try await WorkerWatch(master: Int(pid), subject: pidFile).reload(within: limit) {
+            if kill(pid, number) != 0 { throw cannotSend(pid, errno) }
+        }
+    }
+
+    private func cannotSend(_ pid: pid_t, _ code: CInt) -> CertsError {
+        failure(
             "cannot send SIG\(signal.rawValue) to the process \(pid): \(String(cString: strerror(code)))",
             hint: code == EPERM
                 ? "run certs as the user of HAProxy's master process, or as root" : "start HAProxy, then run again")
@@ -44,7 +49,8 @@ struct SignalReloader: Reloader {
                 "\(pidFile) does not hold one process id",
                 hint: "it must be written by HAProxy in master-worker mode (`-W`)")
         }
-        guard kill(pid, 0) == 0 || errno == EPERM else {
+        let isGone = kill(pid, 0) != 0 && errno != EPERM
+        guard !isGone, ProcessStatus.read(Int(pid))?.hasEnded != true else {
             throw failure("the process \(pid) in \(pidFile) is not running", hint: "start HAProxy, then run again")
         }
         let name = (try? String(contentsOfFile: "/proc/\(pid)/comm", encoding: .utf8))?.trimmingCharacters(
