@@ -127,7 +127,7 @@ package final class FakeHAProxy: Sendable {
         switch behaviour {
         case .normal: UnixSocket.write(reply(), to: client)
         case .reply(let text): UnixSocket.write(text.utf8, to: client)
-        case .hang: _ = UnixSocket.read(client)
+        case .hang: UnixSocket.waitUntilClosed(client)
         case .hangUp: break
         case .byteByByte: for byte in reply() { UnixSocket.write([byte], to: client) }
         case .cut(let count): UnixSocket.write(reply().prefix(count), to: client)

@@ -8,6 +8,8 @@ package final class RealHAProxy: @unchecked Sendable {
     /// The `stats socket`, at admin level, and a second one at operator level.
     package let socket: String
     package let operatorSocket: String
+    /// The socket of the master CLI, where there is a master.
+    package let masterSocket: String
     /// Holds the pid of the master, or of the only process.
     package let pidFile: String
     package let configuration: String
@@ -26,24 +28,28 @@ package final class RealHAProxy: @unchecked Sendable {
     ///   - crt: what stands after `crt` of the one TLS `bind`, in order: files or directories.
     ///   - bind: more words of that `bind`, e.g. `crt-list FILE`.
     ///   - isMaster: master and worker (`-W`), so that signals reload.
-    ///   - global: more lines of the `global` section.
+    ///   - global: more lines of the `global` section, and whole sections after it.
+    ///   - masterOptions: what follows `mode,600` in `-S`, e.g. `,level,user`.
     package static func start(
-        in directory: TemporaryDirectory, crt: [String] = [], bind: String = "", isMaster: Bool = true,
-        global: String = ""
+        in directory: TemporaryDirectory, crt: [String], isMaster: Bool = true, global: String = "",
+        masterOptions: String = ""
     ) async throws -> RealHAProxy {
         // Off the cooperative pool: waiting there would delay what other tests measure.
         try await BlockingPool.network.run {
-            try RealHAProxy(in: directory, crt: crt, bind: bind, isMaster: isMaster, global: global)
+            try RealHAProxy(in: directory, crt: crt, isMaster: isMaster, global: global, masterOptions: masterOptions)
         }
     }
 
-    private init(in directory: TemporaryDirectory, crt: [String], bind: String, isMaster: Bool, global: String) throws {
+    private init(
+        in directory: TemporaryDirectory, crt: [String], isMaster: Bool, global: String, masterOptions: String
+    ) throws {
         guard FileManager.default.isExecutableFile(atPath: Self.executable) else {
             throw Failed(description: "\(Self.executable) is not installed: apt-get install haproxy")
         }
         port = try LoopbackPort.reserve()
         socket = directory.path("admin.sock")
         operatorSocket = directory.path("operator.sock")
+        masterSocket = directory.path("master.sock")
         pidFile = directory.path("haproxy.pid")
         log = directory.path("haproxy.log")
         let text = """
@@ -64,7 +70,8 @@ package final class RealHAProxy: @unchecked Sendable {
         configuration = try directory.write(text, to: "haproxy.cfg")
         try directory.write("", to: "haproxy.log")
         process.executableURL = URL(filePath: Self.executable)
-        process.arguments = (isMaster ? ["-W"] : []) + ["-db", "-p", pidFile, "-f", configuration]
+        let master = isMaster ? ["-W", "-S", "\(masterSocket),mode,600\(masterOptions)"] : []
+        process.arguments = master + ["-db", "-p", pidFile, "-f", configuration]
         process.standardInput = FileHandle.nullDevice
         let output = FileHandle(forWritingAtPath: log)
         process.standardOutput = output
@@ -107,7 +114,8 @@ package final class RealHAProxy: @unchecked Sendable {
         return try FakeHAProxy.ask(socket, bytes)
     }
 
-    private var workers: [Int32] {
+    /// The children of the master, old ones too.
+    package var workers: [Int32] {
         let text = (try? String(contentsOfFile: "/proc/\(pid)/task/\(pid)/children", encoding: .utf8)) ?? ""
         return text.split(separator: " ").compactMap { Int32($0) }
     }

@@ -1,7 +1,7 @@
 import Foundation
 
 /// Blocking Unix sockets for fakes: the few calls, with errors instead of codes.
-enum UnixSocket {
+package enum UnixSocket {
     static func listen(at path: String) throws -> Int32 {
         unlink(path)
         let descriptor = try open()
@@ -10,7 +10,7 @@ enum UnixSocket {
         return descriptor
     }
 
-    static func connect(to path: String) throws -> Int32 {
+    package static func connect(to path: String) throws -> Int32 {
         let descriptor = try open()
         try withAddress(path) { address, length in try check(Glibc.connect(descriptor, address, length), descriptor) }
         return descriptor
@@ -29,7 +29,7 @@ enum UnixSocket {
     }
 
     @discardableResult
-    static func write(_ bytes: some Collection<UInt8>, to descriptor: Int32) -> Bool {
+    package static func write(_ bytes: some Collection<UInt8>, to descriptor: Int32) -> Bool {
         var rest = Array(bytes)[...]
         while !rest.isEmpty {
             let count = rest.withUnsafeBytes { send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
@@ -37,6 +37,12 @@ enum UnixSocket {
             rest = rest.dropFirst(count)
         }
         return true
+    }
+
+    /// Returns when both directions are closed: the client of a master CLI closes its own at once.
+    static func waitUntilClosed(_ descriptor: Int32) {
+        var entry = pollfd(fd: descriptor, events: 0, revents: 0)
+        while poll(&entry, 1, -1) < 0 && errno == EINTR {}
     }
 
     static func accepts(port: Int) -> Bool {

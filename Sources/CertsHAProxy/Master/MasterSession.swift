@@ -13,7 +13,7 @@ struct MasterSession: Sendable {
         while true {
             do throws(CertsError) {
                 return try MasterReply.processes(try await send(.listProcesses, until: end))
-            } catch  where error.retry == .later && error.code != .targetTimeout && ContinuousClock.now + pause < end {
+            } catch  where error.retry == .later && ContinuousClock.now + pause < end {
                 try await wait(pause)
             }
         }
@@ -29,6 +29,10 @@ struct MasterSession: Sendable {
                 reply = try await send(.reload, until: end)
             } catch  where error.code == .targetUnreachable && error.retry == .later {
                 return .silent
+            } catch  where error.code == .targetTimeout && ContinuousClock.now + pause < end {
+                // Before the deadline: there was no place in the queue for this connection.
+                try await wait(pause)
+                continue
             }
             guard case .busy = try MasterReply.reload(reply) else { return try MasterReply.reload(reply) }
             guard ContinuousClock.now + pause * 5 < end else {
