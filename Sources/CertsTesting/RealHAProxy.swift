@@ -31,17 +31,19 @@ package final class RealHAProxy: @unchecked Sendable {
     ///   - global: more lines of the `global` section, and whole sections after it.
     ///   - masterOptions: what follows `mode,600` in `-S`, e.g. `,level,user`.
     package static func start(
-        in directory: TemporaryDirectory, crt: [String], isMaster: Bool = true, global: String = "",
-        masterOptions: String = ""
+        in directory: TemporaryDirectory, crt: [String] = [], bind: String = "", isMaster: Bool = true,
+        global: String = "", masterOptions: String = ""
     ) async throws -> RealHAProxy {
         // Off the cooperative pool: waiting there would delay what other tests measure.
         try await BlockingPool.network.run {
-            try RealHAProxy(in: directory, crt: crt, isMaster: isMaster, global: global, masterOptions: masterOptions)
+            try RealHAProxy(
+                in: directory, crt: crt, bind: bind, isMaster: isMaster, global: global, masterOptions: masterOptions)
         }
     }
 
     private init(
-        in directory: TemporaryDirectory, crt: [String], isMaster: Bool, global: String, masterOptions: String
+        in directory: TemporaryDirectory, crt: [String], bind: String, isMaster: Bool, global: String,
+        masterOptions: String
     ) throws {
         guard FileManager.default.isExecutableFile(atPath: Self.executable) else {
             throw Failed(description: "\(Self.executable) is not installed: apt-get install haproxy")

@@ -75,7 +75,7 @@ struct ConfigurationFileTests {
         #expect(certificate.key == KeyPolicy(algorithm: .rsa2048))
         #expect(certificate.renewal.before == 30 * 86400)
         #expect(certificate.targets.map(\.rawValue) == ["loadbalancer"])
-        let target = try #require(declarations.targets.first)
+        let target = try #require(declarations.targets.first?.nodes.first)
         #expect(target.reload == .runtime(socket: "/run/haproxy/admin.sock"))
         #expect(target.endpoints == [Endpoint(host: "127.0.0.1", port: 443, serverName: "messenger.example.com")])
         #expect(target.verifyWithin == .seconds(15))
@@ -91,7 +91,7 @@ struct ConfigurationFileTests {
     func starterIsValid() throws {
         let declarations = try parse(StarterConfiguration.text)
         #expect(declarations.certificates.count == 1)
-        #expect(declarations.targets.first?.bundle == "/etc/haproxy/certs/{name}.pem")
+        #expect(declarations.targets.first?.nodes.first?.bundle == "/etc/haproxy/certs/{name}.pem")
     }
 
     @Test("every key of the format is read")
@@ -147,12 +147,12 @@ struct ConfigurationFileTests {
             ])
         #expect(certificate.subject.country == "NO")
         #expect(certificate.key == KeyPolicy(algorithm: .ed25519, reuse: true))
-        let signalled = declarations.targets[0]
+        let signalled = declarations.targets[0].nodes[0]
         #expect(signalled.bundle == "/etc/certs/bundles/{name}.pem")
         #expect(signalled.reload == .signal(pidFile: "/etc/certs/run/haproxy.pid", signal: .hup))
         #expect(signalled.endpoints == [Endpoint(host: "::1", port: 8443)])
         #expect(signalled.verifyWithin == .seconds(120))
-        let commanded = declarations.targets[1]
+        let commanded = declarations.targets[1].nodes[0]
         #expect(commanded.bundlePath(for: certificate.name) == "/srv/many/bundle.pem")
         #expect(
             commanded.reload
@@ -180,7 +180,7 @@ struct ConfigurationFileTests {
 
     @Test("a bundle that is an existing directory gets the name of the certificate")
     func bundleDirectory() throws {
-        #expect(try parse(spoiled("/etc/haproxy/certs/server.pem", "/tmp")).targets.first?.bundle == "/tmp/{name}.pem")
+        #expect(try parse(spoiled("/etc/haproxy/certs/server.pem", "/tmp")).targets.first?.nodes.first?.bundle == "/tmp/{name}.pem")
     }
 
     @Test("each mistake is told with its place and what to write instead", arguments: wrongConfigurations)
@@ -199,7 +199,7 @@ struct ConfigurationFileTests {
                 of: "issuer: local", with: "issuer: locla"
             )
             .replacingOccurrences(of: "before: 30d", with: "before: month").replacingOccurrences(
-                of: "method: runtime", with: "method: docker")
+                of: "method: runtime", with: "method: dokcer")
         let found = problems(yaml)
         #expect(found.map { $0.split(separator: ":")[1] } == ["1", "6", "8", "10", "11", "17"], "\(found)")
         let error = #expect(throws: CertsError.self) { try parse(yaml) }
@@ -347,8 +347,8 @@ private let wrongConfigurations: [WrongConfiguration] = [
         "a target without reload", spoiled("    reload: { method: runtime, socket: /run/haproxy/admin.sock }\n", ""),
         "14:5", "has no 'reload'"),
     .init(
-        "a reload method that is still to come", spoiled("method: runtime", "method: docker"), "17:23",
-        "'docker' is not available in this version; use runtime, signal, command"),
+        "the key of another reload method", spoiled("method: runtime", "method: systemd"), "17:32",
+        "unknown key 'socket'"),
     .init("an unknown reload method", spoiled("method: runtime", "method: runtme"), "17:23", "did you mean 'runtime'?"),
     .init(
         "the runtime method without a socket", spoiled(", socket: /run/haproxy/admin.sock", ""), "17:13",

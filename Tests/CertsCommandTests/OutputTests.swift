@@ -107,14 +107,14 @@ private typealias ExitStatus = certs.ExitStatus
         let now = Date(timeIntervalSince1970: 0)
         var rotation = Rotation(
             id: "r", certificate: try Name("a"), revision: 1, purpose: .issue, reason: .requested,
-            targets: [try Name("t")],
-            startedAt: now)
+            deployments: [Deployment(node: NodeID(try Name("t")))], startedAt: now)
         while !rotation.isFinished {
             if rotation.step == step, let failure, rotation.failure == nil {
                 rotation.fail(failure, at: now)
             } else if case .prepare = rotation.action {
-                rotation.complete(
-                    .prepared(DeploymentReceipt(bundlePath: "/a", previous: nil, baseline: [], takenAt: now)), at: now)
+                let receipt = DeploymentReceipt(
+                    method: "runtime", reloads: false, files: [], baseline: [], takenAt: now)
+                rotation.complete(.prepared(receipt, findings: []), at: now)
             } else {
                 rotation.complete(at: now)
             }

@@ -77,7 +77,7 @@ import Testing
         }
         #expect(planner.item(for: declaration, state: nil, at: now).reason == .notIssued)
         #expect(try reason { declaration, _ in declaration.issuer = try Name("other") } == .issuerChanged)
-        #expect(try reason { declaration, _ in declaration.key.algorithm = .rsa2048 } == .keyChanged)
+        #expect(try reason { declaration, _ in declaration.key.algorithms = [.rsa2048] } == .keyChanged)
         #expect(try reason { declaration, _ in declaration.names.append(.dns("www.example.com")) } == .namesChanged)
         #expect(try reason { declaration, _ in declaration.subject.organization = "X" } == .subjectChanged)
         #expect(try reason { _, state in state.record?.notAfter = now } == .expired)
@@ -88,7 +88,7 @@ import Testing
                 let other = try #require(Fingerprint(hex: String(repeating: "cd", count: 32)))
                 state.targets = [
                     TargetObservation(
-                        target: try Name("lb"), state: .verified,
+                        node: NodeID(try Name("lb")), state: .verified,
                         endpoints: [
                             EndpointObservation(endpoint: Endpoint(host: "h", port: 1), served: other, observedAt: now)
                         ])

@@ -8,17 +8,18 @@ import Testing
     static func rotation(_ purpose: Rotation.Purpose = .issue, targets: [String] = ["one", "two"]) throws -> Rotation {
         Rotation(
             id: "r", certificate: try Name("messenger"), revision: 2, purpose: purpose, reason: .beforeExpiry,
-            targets: try targets.map { try Name($0) }, startedAt: now)
+            deployments: try targets.map { Deployment(node: NodeID(try Name($0))) }, startedAt: now)
     }
 
-    static func receipt(_ target: String) -> DeploymentReceipt {
-        DeploymentReceipt(bundlePath: "/live/\(target).pem", previous: nil, baseline: [], takenAt: now)
+    static func receipt(_ node: NodeID) -> DeploymentReceipt {
+        let file = FileReceipt(path: "/live/\(node).pem", role: .bundle(slot: nil), previous: nil)
+        return DeploymentReceipt(method: "runtime", reloads: false, files: [file], baseline: [], takenAt: now)
     }
 
     /// Completes the current step as a healthy world would.
     static func succeed(_ rotation: inout Rotation) {
-        if case .prepare(let target) = rotation.action {
-            rotation.complete(.prepared(receipt(target.rawValue)), at: now)
+        if case .prepare(let node) = rotation.action {
+            rotation.complete(.prepared(receipt(node), findings: []), at: now)
         } else {
             rotation.complete(at: now)
         }
@@ -39,7 +40,7 @@ import Testing
         var rotation = try Self.rotation()
         #expect(
             Self.healthyPath(rotation) == [
-                .key, .request, .issue, .check, .stage, .prepare, .apply, .verify, .prepare, .apply, .verify, .commit,
+                .key, .request, .issue, .check, .stage, .prepare, .prepare, .apply, .verify, .apply, .verify, .commit,
             ])
         while !rotation.isFinished { Self.succeed(&rotation) }
         #expect(rotation.outcome == .committed)
@@ -61,9 +62,8 @@ import Testing
     /// Every place where a rotation with two targets can fail, and how it must end.
     static let failures: [(position: Int, outcome: Rotation.Outcome, restored: [String])] = [
         (0, .failed, []), (1, .failed, []), (2, .failed, []), (3, .failed, []), (4, .failed, []),
-        (5, .failed, []),
-        (6, .rolledBack, ["one"]), (7, .rolledBack, ["one"]),
-        (8, .rolledBack, ["one"]),
+        (5, .failed, []), (6, .failed, []),
+        (7, .rolledBack, ["one"]), (8, .rolledBack, ["one"]),
         (9, .rolledBack, ["two", "one"]), (10, .rolledBack, ["two", "one"]), (11, .rolledBack, ["two", "one"]),
     ]
 
@@ -77,7 +77,7 @@ import Testing
         rotation.fail(CertsError(.targetTimeout, "no answer"), at: Self.now)
         var restored: [String] = []
         while !rotation.isFinished {
-            if case .restore(let target, _) = rotation.action { restored.append(target.rawValue) }
+            if case .restore(let node, _) = rotation.action { restored.append(node.description) }
             Self.succeed(&rotation)
         }
         #expect(rotation.outcome == scenario.outcome)
@@ -90,9 +90,10 @@ import Testing
         var rotation = try Self.rotation()
         while rotation.step != .commit { Self.succeed(&rotation) }
         rotation.fail(CertsError(.fileUnwritable, "disk full"), at: Self.now)
-        #expect(rotation.currentTarget?.rawValue == "two")
+        #expect(rotation.currentNode?.description == "two")
         rotation.fail(CertsError(.targetUnreachable, "gone"), at: Self.now)
-        #expect(rotation.action == .restore(target: try Name("one"), receipt: Self.receipt("one")))
+        let one = NodeID(try Name("one"))
+        #expect(rotation.action == .restore(one, receipt: Self.receipt(one)))
         while !rotation.isFinished { Self.succeed(&rotation) }
         #expect(rotation.outcome == .rollbackFailed)
         #expect(rotation.failure?.code == .fileUnwritable, "the first failure is the reason")
@@ -136,7 +137,7 @@ import Testing
         rotation.resume(at: Self.now)
         var applied: [String] = []
         while !rotation.isFinished {
-            if case .apply(let target, _) = rotation.action { applied.append(target.rawValue) }
+            if case .apply(let node, _) = rotation.action { applied.append(node.description) }
             #expect(rotation.step != .prepare, "a receipt is taken once: later it would describe the new bundle")
             Self.succeed(&rotation)
         }
@@ -144,7 +145,7 @@ import Testing
         #expect(rotation.outcome == .committed)
     }
 
-    @Test(arguments: [0, 1, 2, 3, 4, 5])
+    @Test(arguments: [0, 1, 2, 3, 4, 5, 6])
     func aStepBeforeTheFirstDeploymentIsResumedAsItIs(_ position: Int) throws {
         var rotation = try Self.rotation()
         for _ in 0..<position { Self.succeed(&rotation) }
@@ -177,9 +178,9 @@ import Testing
             var applied = applied
             var isChecked = isChecked
             switch rotation.action {
-            case .apply(let target, _):
+            case .apply(let node, _):
                 #expect(isChecked, "deploy never precedes check")
-                applied.insert(target.rawValue)
+                applied.insert(node.description)
             case .commit: #expect(rotation.deployments.allSatisfy { $0.state == .verified })
             case .check: isChecked = true
             default: break

@@ -31,8 +31,8 @@ struct EngineWorld {
         let root = directory.path
         let targets = try (0..<count).map { index in
             FakeTarget(
-                TargetDeclaration(
-                    name: try Name("target-\(index)"), bundle: "\(root)/{name}.pem", reload: .runtime(socket: "/none"),
+                NodeDeclaration(
+                    id: NodeID(try Name("target-\(index)")), bundle: "\(root)/{name}.pem", reload: .runtime(socket: "/none"),
                     endpoints: [Endpoint(host: "127.0.0.1", port: 1000 + index, serverName: "messenger.example.com")]))
         }
         self.targets = targets
@@ -41,8 +41,8 @@ struct EngineWorld {
             certificates: try certificates.map {
                 CertificateDeclaration(
                     name: try Name($0), names: [.dns("messenger.example.com")], issuer: try Name("fake"),
-                    targets: targets.map(\.declaration.name))
-            }, targets: targets.map(\.declaration))
+                    targets: targets.map(\.declaration.id.target))
+            }, targets: targets.map { TargetDeclaration($0.declaration) })
     }
 
     /// An engine as a new process would make it, on the same files.
@@ -53,7 +53,7 @@ struct EngineWorld {
         RotationEngine(
             EngineContext(
                 declarations: declarations ?? self.declarations, issuers: [issuer.name: issuer],
-                targets: Dictionary(uniqueKeysWithValues: targets.map { ($0.declaration.name, $0) }), revisions: state,
+                targets: Dictionary(uniqueKeysWithValues: targets.map { ($0.declaration.id, $0) }), revisions: state,
                 journal: database, inventory: database, schedule: database, quarantine: state,
                 makeBundle: { leaf, chain, key in
                     key.withBytes { Secret(copying: Array(([leaf] + chain).map(\.pem).joined().utf8) + $0) }

@@ -33,6 +33,9 @@ import Testing
             try await real.record(rotation)
         }
         func openRotations() async throws -> [Rotation] { try await real.openRotations() }
+        func openRotation(of certificate: Name) async throws -> Rotation? {
+            try await real.openRotation(of: certificate)
+        }
         func close(_ rotation: Rotation, state: CertificateState) async throws {
             try spend()
             try await real.close(rotation, state: state)

@@ -17,7 +17,7 @@ private final class ScriptedProber: Prober {
 
     init(_ answers: [Answer]) { self.answers = Mutex(answers) }
 
-    func probe(_ endpoint: Endpoint, serverName: String?, deadline: Duration) async throws -> ServedCertificate {
+    func probe(_ endpoint: Endpoint, as client: ClientProfile, deadline: Duration) async throws -> ServedCertificate {
         asked.withLock { $0 += 1 }
         let answer = answers.withLock { $0.count > 1 ? $0.removeFirst() : $0.first ?? .fails }
         switch answer {
@@ -52,9 +52,12 @@ private struct InstantClock: Clock {
         let prober = ScriptedProber(answers)
         let expected = try fingerprint(1)
         let failure = await error {
+            let question = Sighting.Question(Self.endpoint)
+            let before = EndpointObservation(endpoint: Self.endpoint, served: nil, observedAt: Date())
             let seen = try await EndpointProof(prober: prober, clock: InstantClock()).prove(
-                [Self.endpoint], serves: expected, chain: chain, patience: patience)
-            #expect(seen.map(\.served) == [expected])
+                Expectation(leaves: [(nil, expected)], chains: chain.map { [expected: $0] } ?? [:], staples: [:]),
+                baseline: [Sighting(question, before)], replaced: [], patience: patience)
+            #expect(seen.observations.map(\.served) == [expected])
         }
         return (failure, prober.asked.withLock { $0 })
     }
@@ -106,7 +109,7 @@ private struct InstantClock: Clock {
     @Test func requiresNothingOfWhatCouldNotBeReachedBefore() async throws {
         let proof = EndpointProof(prober: ScriptedProber([.fails]), clock: InstantClock())
         let before = EndpointObservation(endpoint: Self.endpoint, served: nil, problem: "refused", observedAt: Date())
-        #expect(try await proof.proveRestored([before], patience: .swap(.seconds(1))).first?.problem != nil)
+        #expect(try await proof.proveRestored([Sighting(.init(Self.endpoint), before)], patience: .swap(.seconds(1))).first?.problem != nil)
     }
 
     @Test func keepsTheOrderOfManyEndpoints() async throws {
@@ -123,23 +126,23 @@ private struct InstantClock: Clock {
         ("other.example.com", []), ("192.0.2.1", []),
     ])
     func asksAnEndpointThatConcernsTheCertificate(serverName: String?, expected: [String]) throws {
-        let declaration = TargetDeclaration(
-            name: try Name("t"), bundle: "/x.pem", reload: .runtime(socket: "/s"),
+        let declaration = try NodeDeclaration(
+            name: "t", bundle: "/x.pem", reload: .runtime(socket: "/s"),
             endpoints: [Endpoint(host: "::1", port: 443, serverName: serverName)])
         #expect(declaration.probes(for: Self.names).map(\.serverName) == expected)
     }
 
     @Test func asksForAnAddressWithoutAServerName() throws {
         let address = try #require(IPAddress("192.0.2.1"))
-        let declaration = TargetDeclaration(
-            name: try Name("t"), bundle: "/x.pem", reload: .runtime(socket: "/s"),
+        let declaration = try NodeDeclaration(
+            name: "t", bundle: "/x.pem", reload: .runtime(socket: "/s"),
             endpoints: [Endpoint(host: "::1", port: 443)])
         #expect(declaration.probes(for: [.ip(address), .ip(address)]) == [Endpoint(host: "::1", port: 443)])
     }
 
     @Test func refusesToProveNothing() async throws {
-        let declaration = TargetDeclaration(
-            name: try Name("t"), bundle: "/x.pem", reload: .runtime(socket: "/s"),
+        let declaration = try NodeDeclaration(
+            name: "t", bundle: "/x.pem", reload: .runtime(socket: "/s"),
             endpoints: [Endpoint(host: "::1", port: 443, serverName: "other.test")])
         let failure = await error { _ = try declaration.requiredProbes(for: Self.names, certificate: try Name("c")) }
         #expect(failure?.code == .probeFailed)

@@ -33,7 +33,7 @@ import Testing
         // The file is back, and the reload cannot load what somebody else broke: what is served stays.
         let restoring = await error {
             try await target.restore(
-                prepared.receipt, previous: prepared.previous, certificate: new.certificate, resuming: false)
+                prepared.receipt, previous: prepared.previousBundle, certificate: new.certificate, resuming: false)
         }
         #expect(restoring?.code == .targetReloadFailed)
         #expect(restoring?.message.contains("is restored") == true)
@@ -47,7 +47,7 @@ import Testing
         let large = try site.bundle(2, chainCopies: 40)
         let receipt = try await target.prepare(large, fallback: nil, now: Date()).receipt
         try await target.apply(large, receipt: receipt, resuming: false)
-        #expect(try await target.verify(large, receipt: receipt).map(\.served) == [large.fingerprint])
+        #expect(try await target.verify(large, receipt: receipt).observations.map(\.served) == [large.fingerprint])
     }
 
     /// A signal to a process without a master reloads nothing: that is said before anything is changed.
@@ -64,8 +64,8 @@ import Testing
 
     @Test func removesAFileThatWasNotThereBefore() async throws {
         let haproxy = try await RealHAProxy.start(in: site.directory, crt: [site.directory.path("certs")])
-        let declaration = TargetDeclaration(
-            name: try Name("t"), bundle: site.directory.path("certs/{name}.pem"),
+        let declaration = try NodeDeclaration(
+            name: "t", bundle: site.directory.path("certs/{name}.pem"),
             reload: .signal(pidFile: haproxy.pidFile, signal: .usr2),
             endpoints: [Endpoint(host: "127.0.0.1", port: haproxy.port)])
         let target = TargetFactory.make(declaration, files: site.files, prober: HandshakeProber(), logger: Site.logger)
@@ -85,7 +85,7 @@ import Testing
         try site.bundle(8).pem.data.write(to: URL(filePath: site.path))
         let new = try site.bundle(2)
         let prepared = try await target.prepare(new, fallback: site.first, now: Date())
-        #expect(prepared.previous == site.first.pem)
+        #expect(prepared.previousBundle == site.first.pem)
         #expect(prepared.findings.map(\.id) == ["memory-differs-from-disk"])
     }
 
@@ -98,7 +98,7 @@ import Testing
         #expect(
             await code { try await target.apply(new, receipt: prepared.receipt, resuming: false) } == .fileUnwritable)
         try await target.restore(
-            prepared.receipt, previous: prepared.previous, certificate: new.certificate, resuming: false)
+            prepared.receipt, previous: prepared.previousBundle, certificate: new.certificate, resuming: false)
         _ = try await target.verifyRestored(prepared.receipt)
         #expect(site.onDisk == site.first.pem.data)
     }

@@ -10,7 +10,7 @@ import Testing
 @Suite(.serialized) struct RuntimeTargetFaultTests {
     /// Answers every probe with what the fake holds in memory: there is no listener.
     private struct NobodyServes: Prober {
-        func probe(_ endpoint: Endpoint, serverName: String?, deadline: Duration) async throws -> ServedCertificate {
+        func probe(_ endpoint: Endpoint, as client: ClientProfile, deadline: Duration) async throws -> ServedCertificate {
             throw CertsError(.probeFailed, "there is no listener")
         }
     }
@@ -26,8 +26,12 @@ import Testing
 
     private var receipt: DeploymentReceipt {
         DeploymentReceipt(
-            bundlePath: site.path, previous: LiveBundle(site.first.pem, attributes: nil).receipt,
-            storeNames: [site.path],
+            method: "runtime", reloads: false,
+            files: [
+                FileReceipt(
+                    path: site.path, role: .bundle(slot: nil), storeName: site.path,
+                    previous: LiveBundle(site.first.pem, attributes: nil).receipt)
+            ],
             baseline: [], takenAt: Date())
     }
 

@@ -126,14 +126,14 @@ import Testing
         let new = try site.bundle(2)
         let prepared = try await target.prepare(new, fallback: nil, now: Date())
         let baseline = site.first.fingerprint
-        #expect(prepared.receipt.baseline.map(\.served) == [baseline])
+        #expect(prepared.receipt.ownBaseline == [baseline])
         try await target.apply(new, receipt: prepared.receipt, resuming: false)
         let failure = await error { _ = try await target.verify(new, receipt: prepared.receipt) }
         #expect(failure?.code == .servedOther)
         #expect(failure?.message.contains(copy.fingerprint.short) == true)
         #expect(failure?.hint?.contains("another file") == true)
         try await target.restore(
-            prepared.receipt, previous: prepared.previous, certificate: new.certificate, resuming: false)
+            prepared.receipt, previous: prepared.previousBundle, certificate: new.certificate, resuming: false)
         #expect(site.onDisk == site.first.pem.data)
         #expect(try await target.verifyRestored(prepared.receipt).map(\.served) == [baseline])
         #expect(try await Site.served(haproxy.port) == baseline)
@@ -202,7 +202,7 @@ import Testing
         try Data("garbage".utf8).write(to: URL(filePath: site.path))
         let restored = await error {
             try await target.restore(
-                prepared.receipt, previous: prepared.previous, certificate: new.certificate, resuming: false)
+                prepared.receipt, previous: prepared.previousBundle, certificate: new.certificate, resuming: false)
         }
         #expect(restored?.code.family == "target")
         #expect(restored?.message.contains("is restored") == true)
@@ -221,7 +221,7 @@ import Testing
         #expect(try await Site.served(haproxy.port) == new.fingerprint)
         // Still full: what has to come back is in memory; the file was never changed.
         try await target.restore(
-            prepared.receipt, previous: prepared.previous, certificate: new.certificate, resuming: false)
+            prepared.receipt, previous: prepared.previousBundle, certificate: new.certificate, resuming: false)
         #expect(try await target.verifyRestored(prepared.receipt).map(\.served) == [site.first.fingerprint])
         #expect(site.onDisk == site.first.pem.data)
         #expect(try transaction(haproxy) == nil)
@@ -235,10 +235,10 @@ import Testing
         let new = try site.bundle(2)
         let prepared = try await target.prepare(new, fallback: site.first, now: Date())
         #expect(prepared.findings.map(\.id) == ["memory-differs-from-disk"])
-        #expect(prepared.previous == site.first.pem)
+        #expect(prepared.previousBundle == site.first.pem)
         try await target.apply(new, receipt: prepared.receipt, resuming: false)
         try await target.restore(
-            prepared.receipt, previous: prepared.previous, certificate: new.certificate, resuming: false)
+            prepared.receipt, previous: prepared.previousBundle, certificate: new.certificate, resuming: false)
         #expect(try await target.verifyRestored(prepared.receipt).map(\.served) == [site.first.fingerprint])
         #expect(site.onDisk == site.first.pem.data)
     }
@@ -254,10 +254,10 @@ import Testing
         let target = try site.target(.runtime(socket: haproxy.socket), port: haproxy.port)
         let new = try site.bundle(2)
         let prepared = try await target.prepare(new, fallback: nil, now: Date())
-        #expect(prepared.previous?.data == byHand)
+        #expect(prepared.previousBundle?.data == byHand)
         try await target.apply(new, receipt: prepared.receipt, resuming: false)
         try await target.restore(
-            prepared.receipt, previous: prepared.previous, certificate: new.certificate, resuming: false)
+            prepared.receipt, previous: prepared.previousBundle, certificate: new.certificate, resuming: false)
         #expect(try await target.verifyRestored(prepared.receipt).map(\.served) == [site.first.fingerprint])
         #expect(site.onDisk == byHand)
     }
@@ -271,8 +271,8 @@ import Testing
         try await withThrowingTaskGroup(of: Void.self) { group in
             for (index, path) in paths.enumerated() {
                 let host = "n\(index + 1).test"
-                let declaration = TargetDeclaration(
-                    name: try Name("t\(index)"), bundle: path, reload: .runtime(socket: haproxy.socket),
+                let declaration = try NodeDeclaration(
+            name: "t\(index)", bundle: path, reload: .runtime(socket: haproxy.socket),
                     endpoints: [Endpoint(host: "127.0.0.1", port: haproxy.port)])
                 let target = TargetFactory.make(
                     declaration, files: site.files, prober: HandshakeProber(), logger: Site.logger)

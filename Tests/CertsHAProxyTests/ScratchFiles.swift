@@ -38,6 +38,13 @@ final class ScratchFiles: LiveFiles {
 
     func remove(_ path: String) async throws { unlink(path) }
 
+    func names(in directory: String) async throws -> [String] {
+        try FileManager.default.contentsOfDirectory(atPath: directory).filter { name in
+            var status = stat()
+            return stat("\(directory)/\(name)", &status) == 0 && status.st_mode & S_IFMT == S_IFREG
+        }
+    }
+
     func lockDirectory(_ path: String, deadline: Duration) async throws -> any HeldLock {
         let descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard descriptor >= 0 else { throw CertsError(.fileMissing, "there is no directory \(path)") }

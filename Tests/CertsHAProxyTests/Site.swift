@@ -50,8 +50,8 @@ final class Site: Sendable {
         _ reload: ReloadMethod, port: Int, validate: CertsCore.CommandLine? = nil, serverName: String? = Site.host,
         within: Duration = .seconds(10), reply: Duration = .seconds(5), prober: any Prober = HandshakeProber()
     ) throws -> any DeploymentTarget {
-        let declaration = TargetDeclaration(
-            name: try Name("loadbalancer"), bundle: path, reload: reload,
+        let declaration = try NodeDeclaration(
+            name: "loadbalancer", bundle: path, reload: reload,
             endpoints: [Endpoint(host: "127.0.0.1", port: port, serverName: serverName)], verifyWithin: within,
             validate: validate)
         return TargetFactory.make(
@@ -70,7 +70,7 @@ final class Site: Sendable {
     /// What one fresh handshake shows.
     static func served(_ port: Int, serverName: String? = Site.host) async throws -> Fingerprint {
         try await HandshakeProber().probe(
-            Endpoint(host: "127.0.0.1", port: port), serverName: serverName, deadline: .seconds(5)
+            Endpoint(host: "127.0.0.1", port: port, serverName: serverName), as: ClientProfile(), deadline: .seconds(5)
         ).fingerprint
     }
 }

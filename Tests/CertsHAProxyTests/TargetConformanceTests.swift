@@ -33,10 +33,10 @@ import Testing
     private func prepare(_ target: any DeploymentTarget, _ bundle: StagedBundle) async throws -> PreparedDeployment {
         let prepared = try await target.prepare(bundle, fallback: site.first, now: Date())
         #expect(prepared.findings.isEmpty)
-        #expect(prepared.previous == site.first.pem)
+        #expect(prepared.previousBundle == site.first.pem)
         #expect(prepared.receipt.previous?.leaf == site.first.fingerprint)
         #expect(prepared.receipt.previous?.attributes.mode == 0o640)
-        #expect(prepared.receipt.baseline.map(\.served) == [site.first.fingerprint])
+        #expect(prepared.receipt.ownBaseline == [site.first.fingerprint])
         return prepared
     }
 
@@ -56,7 +56,7 @@ import Testing
         #expect(site.onDisk == site.first.pem.data)
         #expect(try await Site.served(haproxy.port) == site.first.fingerprint)
         try await target.apply(new, receipt: prepared.receipt, resuming: false)
-        #expect(try await target.verify(new, receipt: prepared.receipt).map(\.served) == [new.fingerprint])
+        #expect(try await target.verify(new, receipt: prepared.receipt).observations.map(\.served) == [new.fingerprint])
         #expect(try await Site.served(haproxy.port) == new.fingerprint)
         #expect(site.onDisk == new.pem.data)
         #expect(site.modeOnDisk == 0o640)
@@ -84,7 +84,7 @@ import Testing
         _ = try await target.verify(new, receipt: prepared.receipt)
         for resuming in [false, true, false] {
             try await target.restore(
-                prepared.receipt, previous: prepared.previous, certificate: new.certificate, resuming: resuming)
+                prepared.receipt, previous: prepared.previousBundle, certificate: new.certificate, resuming: resuming)
             try await expectRestored(target, prepared.receipt)
         }
     }
@@ -96,7 +96,7 @@ import Testing
         let prepared = try await prepare(target, new)
         for resuming in [false, true] {
             try await target.restore(
-                prepared.receipt, previous: prepared.previous, certificate: new.certificate, resuming: resuming)
+                prepared.receipt, previous: prepared.previousBundle, certificate: new.certificate, resuming: resuming)
             try await expectRestored(target, prepared.receipt)
         }
     }
@@ -121,7 +121,7 @@ import Testing
             try leave()
             if goesOn {
                 try await target.apply(new, receipt: receipt, resuming: true)
-                #expect(try await target.verify(new, receipt: receipt).map(\.served) == [new.fingerprint])
+                #expect(try await target.verify(new, receipt: receipt).observations.map(\.served) == [new.fingerprint])
                 #expect(site.onDisk == new.pem.data)
             }
             chmod(site.path, 0o640)
