@@ -120,8 +120,9 @@ import Testing
     @Test func rollsBackWhenASecondFileOfTheSameNameWins() async throws {
         let site = try Site()
         let copy = try site.bundle(7)
-        try site.directory.write(copy.pem.data, to: "certs/server.pem.bak")
-        let haproxy = try await RealHAProxy.start(in: site.directory, crt: [site.directory.path("certs")])
+        // Two files after `crt` are in no list: HAProxy does not tell that they share a bind.
+        let other = try site.directory.write(copy.pem.data, to: "certs/server.pem.bak")
+        let haproxy = try await RealHAProxy.start(in: site.directory, crt: [site.path, other])
         let target = try site.target(.runtime(socket: haproxy.socket), port: haproxy.port)
         let new = try site.bundle(2)
         let prepared = try await target.prepare(new, fallback: nil, now: Date())
@@ -139,6 +140,18 @@ import Testing
         #expect(try await Site.served(haproxy.port) == baseline)
         #expect(try Data(contentsOf: URL(filePath: site.directory.path("certs/server.pem.bak"))) == copy.pem.data)
         #expect(try transaction(haproxy) == nil)
+    }
+
+    @Test func refusesASecondFileOfTheSameNameInADirectory() async throws {
+        let site = try Site()
+        let copy = try site.directory.write(try site.bundle(7).pem.data, to: "certs/server.pem.bak")
+        let haproxy = try await RealHAProxy.start(in: site.directory, crt: [site.directory.path("certs")])
+        let target = try site.target(.runtime(socket: haproxy.socket), port: haproxy.port)
+        let failure = await error { _ = try await target.prepare(try site.bundle(2), fallback: nil, now: Date()) }
+        #expect(failure?.code == .targetDuplicateName)
+        #expect(failure?.message.contains(copy) == true)
+        #expect(failure?.hint?.contains("drift --repair") == true)
+        #expect(try await Site.served(haproxy.port) == site.first.fingerprint)
     }
 
     @Test func refusesAFileThatIsCalledCrt() async throws {

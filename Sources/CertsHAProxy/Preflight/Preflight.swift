@@ -102,6 +102,7 @@ extension RuntimeTarget {
 
     private static func findingID(_ code: CertsError.Code) -> String {
         switch code {
+        case .targetUnreachable: "socket-missing"
         case .targetRefused: "socket-not-admin"
         case .targetForeignTransaction: "foreign-transaction"
         case .lockHeld: "socket-busy"

@@ -87,7 +87,7 @@ package struct ReloadTarget: DeploymentTarget {
             await together(deployments, receipt: \.receipt) { deployment in
                 try await bundleFiles.install(deployment.bundle, receipt: deployment.receipt)
                 return true
-            } note: { failure, _ in
+            } afterFailure: { failure, _ in
                 failure
             }
         }
@@ -100,18 +100,25 @@ package struct ReloadTarget: DeploymentTarget {
                 let isChanged = try await bundleFiles.restore(restoration)
                 // Where the disk was never changed HAProxy was never asked; after a crash nobody knows.
                 return isChanged || restoration.resuming
-            } note: { failure, restoration in
-                failure.noting(
+            } afterFailure: { failure, restoration in
+                let noted = failure.noting(
                     "the file \(restoration.receipt.bundlePath) is restored, HAProxy was not reloaded")
+                guard failure.code == .targetReloadFailed else { return noted }
+                // It may not load for a reason that is none of ours, and run on with the old certificate all the while:
+                // the handshakes of the next step tell.
+                logger.warning("\(noted)")
+                return nil
             }
         }
     }
 
     /// The disk for each, then one reload for all whose disk was changed.
-    /// - Parameter write: whether HAProxy has to be reloaded for it.
+    /// - Parameters:
+    ///   - write: whether HAProxy has to be reloaded for it.
+    ///   - afterFailure: what a reload that failed means for each.
     private func together<Item: Sendable>(
         _ items: [Item], receipt: (Item) -> DeploymentReceipt, write: (Item) async throws -> Bool,
-        note: (CertsError, Item) -> CertsError
+        afterFailure: (CertsError, Item) -> CertsError?
     ) async -> [CertsError?] {
         var failures: [CertsError?] = items.map { _ in nil }
         do {
@@ -129,7 +136,7 @@ package struct ReloadTarget: DeploymentTarget {
             do {
                 try await reload()
             } catch {
-                for index in waiting { failures[index] = note(.wrapping(error), items[index]) }
+                for index in waiting { failures[index] = afterFailure(.wrapping(error), items[index]) }
             }
         } catch {
             failures = items.map { _ in .wrapping(error) }
