@@ -77,11 +77,17 @@ extension DockerEngine {
     }
 
     /// What the container has written to standard error since `time`, at most the last 1000 lines.
-    func errors(of container: String, since time: Date) async throws(CertsError) -> String {
+    func errors(of container: ContainerInspection, since time: Date) async throws(CertsError) -> String {
+        // A terminal has one stream only, and that counts as standard output.
+        let stream = container.settings.hasTerminal ? "stdout" : "stderr"
         let bytes = try await send(
-            .get, ["containers", container, "logs"],
-            query: [("stderr", "1"), ("tail", "1000"), ("since", Self.stamp(time))], limit: 8 << 20)
+            .get, ["containers", container.id, "logs"],
+            query: [(stream, "1"), ("tail", "1000"), ("since", Self.stamp(time))], limit: 8 << 20)
         return DockerStream.text(bytes)
+    }
+
+    func volume(_ name: String) async throws(CertsError) -> Volume {
+        try await fetch(.get, ["volumes", name])
     }
 
     /// Seconds and nanoseconds since 1970, in the form that the engine takes.

@@ -8,18 +8,16 @@ enum DockerFailure {
     ///
     /// - Parameter deadline: the one that passed; `nil`: it failed before.
     static func noAnswer(_ error: CertsError, socket: String, deadline: Duration?) -> CertsError {
-        if let deadline {
-            return CertsError(
-                .targetTimeout, "the Docker Engine at \(socket) did not answer within \(deadline)", subject: socket,
-                hint: "look whether it hangs: `curl -m 5 --unix-socket \(socket) http://docker/_ping`", retry: .later)
-        }
         // libcurl tells only that it could not connect; the kernel tells us why.
-        guard let code = connectCode(socket) else {
+        if let code = connectCode(socket) { return cannotConnect(code, socket: socket) }
+        guard let deadline else {
             return CertsError(
                 .targetUnreachable, "the Docker Engine at \(socket): \(error.message)", subject: socket,
                 hint: "look at its log (`journalctl -u docker`)", retry: .later)
         }
-        return cannotConnect(code, socket: socket)
+        return CertsError(
+            .targetTimeout, "the Docker Engine at \(socket) did not answer within \(deadline)", subject: socket,
+            hint: "look whether it hangs: `curl -m 5 --unix-socket \(socket) http://docker/_ping`", retry: .later)
     }
 
     /// - Parameter code: of `connect(2)`.

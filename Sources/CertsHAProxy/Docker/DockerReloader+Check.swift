@@ -25,10 +25,10 @@ extension DockerReloader {
     }
 
     /// - Parameter isRestarted: a restart mounts each file anew.
-    private static func mountFindings(
+    static func mountFindings(
         _ found: RunningContainer, _ paths: [String], isRestarted: Bool
     ) async -> [Finding] {
-        let mounts = ContainerMounts(mounts: found.inspection.mounts)
+        let mounts = ContainerMounts(mounts: found.inspection.mounts + (await volumeMounts(found)))
         // Real paths are asked of the file system, which may be a slow one.
         let findings = try? await BlockingPool.shared.run {
             paths.compactMap { path -> Finding? in
@@ -37,6 +37,18 @@ extension DockerReloader {
             }
         }
         return findings ?? []
+    }
+
+    /// Volumes that are a directory of the host, by the path of that directory: what the driver has mounted may be out
+    /// of our sight (a mount namespace of our own).
+    private static func volumeMounts(_ found: RunningContainer) async -> [ContainerMount] {
+        var result: [ContainerMount] = []
+        for mount in found.inspection.mounts where mount.type == "volume" {
+            guard let name = mount.name, let volume = try? await found.engine.volume(name) else { continue }
+            guard let directory = volume.boundDirectory else { continue }
+            result.append(ContainerMount(type: "volume", name: name, source: directory, destination: mount.destination))
+        }
+        return result
     }
 
     private static func singleFile(_ path: String, _ place: String, _ found: RunningContainer) -> Finding {
@@ -52,7 +64,8 @@ extension DockerReloader {
         let isInContainer = access("/.dockerenv", F_OK) == 0
         return Finding(
             id: "docker-bundle-not-mounted", severity: isInContainer ? .warning : .error,
-            message: "no mount of \(found.shownName) has \(path)\(isInContainer ? ", as far as this container knows" : "")",
+            message:
+                "no mount of \(found.shownName) has \(path)\(isInContainer ? ", as far as this container knows" : "")",
             remedy: "mount the directory of `bundle:` into it, or correct `bundle:`, which is a path of this host")
     }
 }

@@ -63,8 +63,9 @@ struct DockerReloader: Reloader {
         var isRepeated = false
         try await found.engine.kill(found.id, container.signal)
         while true {
-            let workers = try await workers(of: master, in: found)
+            // In this order: once the log tells of the success, the worker that it means is in the list.
             let log = await log(of: found, since: asked)
+            let workers = try await workers(of: master, in: found)
             guard log.progress != .failed else { throw failed(found, log) }
             let now = ContinuousClock.now
             if let worker = workers.filter({ !before.contains($0.pid) }).max(by: { $0.pid < $1.pid }) {
@@ -90,8 +91,9 @@ struct DockerReloader: Reloader {
     private func restart(_ found: RunningContainer, within limit: Duration) async throws(CertsError) -> ReloadOutcome {
         let asked = Date()
         var firstSeen: (process: Int, at: ContinuousClock.Instant)?
-        // The grace of the engine's own client.
-        try await found.engine.restart(found.id, grace: 10)
+        // Its `stop_grace_period`; 10 is the engine's own default.
+        let grace = min(max(found.inspection.settings.stopTimeout ?? 10, 0), 300)
+        try await found.engine.restart(found.id, grace: grace)
         let begin = ContinuousClock.now
         while true {
             let inspection = try await found.engine.inspect(found.id)
@@ -125,7 +127,7 @@ struct DockerReloader: Reloader {
 
     /// Empty where it cannot be read: not every log driver of Docker can.
     private func log(of found: RunningContainer, since time: Date) async -> ReloadLog {
-        ReloadLog((try? await found.engine.errors(of: found.id, since: time)) ?? "")
+        ReloadLog((try? await found.engine.errors(of: found.inspection, since: time)) ?? "")
     }
 
     private func wait() async throws(CertsError) {

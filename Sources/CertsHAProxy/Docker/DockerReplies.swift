@@ -75,10 +75,13 @@ struct ContainerInspection: Decodable, Sendable {
         let labels: [String: String]?
         /// Its output is then not framed.
         let hasTerminal: Bool
+        /// How long it may take to end by itself, in seconds; `nil`: what the engine thinks.
+        let stopTimeout: Int?
 
         private enum CodingKeys: String, CodingKey {
             case labels = "Labels"
             case hasTerminal = "Tty"
+            case stopTimeout = "StopTimeout"
         }
     }
 }
@@ -87,6 +90,8 @@ struct ContainerInspection: Decodable, Sendable {
 struct ContainerMount: Decodable, Sendable, Hashable {
     /// `bind`, `volume`, `tmpfs`, …
     let type: String
+    /// Of a volume.
+    let name: String?
     /// On the engine's host; empty where there is none.
     let source: String?
     /// In the container.
@@ -94,14 +99,34 @@ struct ContainerMount: Decodable, Sendable, Hashable {
 
     private enum CodingKeys: String, CodingKey {
         case type = "Type"
+        case name = "Name"
         case source = "Source"
         case destination = "Destination"
     }
 
-    init(type: String = "bind", source: String?, destination: String) {
+    init(type: String = "bind", name: String? = nil, source: String?, destination: String) {
         self.type = type
+        self.name = name
         self.source = source
         self.destination = destination
+    }
+}
+
+/// `GET /volumes/{name}`
+struct Volume: Decodable, Sendable {
+    /// Of its driver; with the `local` one those of mount(8).
+    let options: [String: String]?
+
+    private enum CodingKeys: String, CodingKey {
+        case options = "Options"
+    }
+
+    /// The directory of the host that the volume is another name for; `nil`: it is none.
+    var boundDirectory: String? {
+        guard let options, let words = options["o"]?.split(separator: ","), let device = options["device"],
+            words.contains("bind") || words.contains("rbind"), device.hasPrefix("/")
+        else { return nil }
+        return device
     }
 }
 

@@ -69,7 +69,8 @@ struct RunningContainer: Sendable {
             throw Obstacle(
                 finding(
                     "docker-container-stopped", "\(shownName) does not run: it is \(inspection.state.status)",
-                    remedy: "start it: `docker start \(inspection.name)`; why it ended: `docker logs \(inspection.name)`"))
+                    remedy:
+                        "start it: `docker start \(inspection.name)`; why it ended: `docker logs \(inspection.name)`"))
         }
         if let master = processes.master { return .signal(master: master) }
         if mayRestart, processes.haproxy != nil { return .restart }
@@ -77,7 +78,8 @@ struct RunningContainer: Sendable {
     }
 
     private var noMaster: Finding {
-        let main = TerminalText.sanitized(processes.signalled?.arguments.joined(separator: " ") ?? "unknown", limit: 200)
+        let main = TerminalText.sanitized(
+            processes.signalled?.arguments.joined(separator: " ") ?? "unknown", limit: 200)
         guard let signalled = processes.signalled, signalled.isHAProxy else {
             return finding(
                 "docker-not-haproxy", "process 1 of \(shownName) is '\(main)', not HAProxy: a signal does not reach it",
