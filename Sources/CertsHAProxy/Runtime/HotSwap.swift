@@ -1,5 +1,4 @@
 package import CertsCore
-import CertsCrypto
 package import Logging
 
 /// Hot swaps at one socket, without what a deployment has around them: no lock, no files, no proof by handshake.
@@ -12,18 +11,19 @@ package struct HotSwap: Sendable {
 
     /// The whole swap: what HAProxy keeps is read back before the commit and after it.
     ///
-    /// - Parameter bundle: canonical.
-    package func swap(_ path: String, to bundle: Secret) async throws(CertsError) {
-        guard let leaf = CanonicalBundle.leaf(of: bundle) else {
-            throw CertsError(.certificateMalformed, "there is no certificate in the bundle", subject: path)
-        }
-        try await session.swap(try StoreName(path), to: bundle, leaf: leaf.record)
+    /// - Parameters:
+    ///   - bundle: canonical.
+    ///   - leaf: of the bundle.
+    package func swap(_ path: String, to bundle: Secret, leaf: CertificateRecord) async throws(CertsError) {
+        try await session.swap(try StoreName(path), to: bundle, leaf: leaf)
     }
 
     /// Only its two commands that change something, `set` and `commit`.
     package func exchange(_ path: String, for bundle: Secret) async throws(CertsError) {
         let name = try StoreName(path)
-        _ = try RuntimeReply.set(try await session.connection.send(.set(name, bundle)), name: name)
-        _ = try RuntimeReply.commit(try await session.connection.send(.commit(name)), name: name)
+        try await LoopExecutor.run { () async throws(CertsError) in
+            _ = try RuntimeReply.set(try await session.connection.send(.set(name, bundle)), name: name)
+            _ = try RuntimeReply.commit(try await session.connection.send(.commit(name)), name: name)
+        }
     }
 }
