@@ -1,4 +1,5 @@
 import CertsCore
+import CertsCrypto
 import CertsHAProxy
 import Foundation
 import Logging
@@ -18,14 +19,19 @@ enum SwapBenchmark {
     static func run(socket: String, live: String, fresh: String, count: Int) async throws {
         let swaps = try (0..<count).map { index in
             let bytes = try Data(contentsOf: URL(fileURLWithPath: BundleFixtures.path(in: fresh, index)))
-            return (path: BundleFixtures.path(in: live, index), bundle: Secret(copying: bytes))
+            let leaf = try CertificateReader.firstRecord(in: bytes)
+            return (path: BundleFixtures.path(in: live, index), bundle: Secret(copying: bytes), leaf: leaf)
         }
         var logger = Logger(label: "benchmark")
         logger.logLevel = .warning
-        let swap = HotSwap(socket: socket, logger: logger)
+        let hot = HotSwap(socket: socket, logger: logger)
         var (pairs, whole): ([Double], [Double]) = ([], [])
-        for (path, bundle) in swaps { pairs.append(try await seconds { try await swap.exchange(path, for: bundle) }) }
-        for (path, bundle) in swaps { whole.append(try await seconds { try await swap.swap(path, to: bundle) }) }
+        for swap in swaps {
+            pairs.append(try await seconds { try await hot.exchange(swap.path, for: swap.bundle) })
+        }
+        for swap in swaps {
+            whole.append(try await seconds { try await hot.swap(swap.path, to: swap.bundle, leaf: swap.leaf) })
+        }
         try report(Figures(count: count, seconds: pairs, whole: whole))
     }
 }

@@ -7,7 +7,7 @@
 // TLS 1.2 and 1.3, with any key and with ECDSA only. Each takes the leaf, its DER and the SHA-256 of that, and fails if an
 // endpoint shows two certificates. One SSL_CTX per thread and kind of handshake, blocking sockets.
 //
-// load: for SECONDS each thread opens a new connection, shakes hands, checks that the certificate is for the name, sends
+// load: for SECONDS, or until SIGTERM, each thread opens a new connection, shakes hands, checks that the certificate is for the name, sends
 // one request and reads the answer to its end; RATE of them a second altogether, 0 for as many as go. ADDRESS is
 // `ADDRESS:PORT`, LIST has one server name a line. Everything that is not a whole answer 200 is a failure.
 //
@@ -49,6 +49,7 @@ static double load_interval, load_start;
 static atomic_long next_job, failures;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static char first_failure[256];
+static volatile sig_atomic_t stopped;
 
 static double now(clockid_t clock) {
     struct timespec time;
@@ -239,7 +240,7 @@ static void one_request(SSL_CTX *context, const struct endpoint *endpoint, struc
 static void *load(void *argument) {
     struct samples *samples = argument;
     SSL_CTX *context = make_context(TLS1_2_VERSION, TLS1_3_VERSION, 0);
-    while (now(CLOCK_MONOTONIC) < load_start + load_seconds) {
+    while (!stopped && now(CLOCK_MONOTONIC) < load_start + load_seconds) {
         long job = atomic_fetch_add(&next_job, 1);
         if (load_interval > 0) {
             double at = load_start + (double)job * load_interval;
@@ -276,11 +277,22 @@ static void print_load(struct samples *each, int threads, double seconds) {
 
 // --- both
 
+static void stop(int unused) {
+    (void)unused;
+    stopped = 1;
+}
+
 static double run(void *(*body)(void *), int threads, struct samples *each) {
     pthread_t *handles = calloc((size_t)threads, sizeof *handles);
+    // Only the first thread gets the signal: it must not break a connection of the others.
+    sigset_t end;
+    sigemptyset(&end);
+    sigaddset(&end, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &end, NULL);
     double start = load_start = now(CLOCK_MONOTONIC);
     for (int index = 0; index < threads; index++)
         require(pthread_create(&handles[index], NULL, body, &each[index]) == 0, "pthread_create");
+    pthread_sigmask(SIG_UNBLOCK, &end, NULL);
     for (int index = 0; index < threads; index++) pthread_join(handles[index], NULL);
     free(handles);
     return now(CLOCK_MONOTONIC) - start;
@@ -295,6 +307,7 @@ int main(int argc, char **argv) {
         return 64;
     }
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGTERM, stop);
     struct samples *each = calloc((size_t)threads, sizeof *each);
     if (is_verify) {
         rounds = atoi(argv[3]);
