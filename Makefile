@@ -1,9 +1,9 @@
 # `make help` lists what there is. Each target is one script in scripts/, which says what it does and takes options.
 
-.PHONY: help run build test check format bench clean clean-run
+.PHONY: help run build test check format bench bench-haproxy clean clean-run
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## show a rotation on this machine: a real HAProxy on loopback and certs serve, until Ctrl-C
 	@scripts/run
@@ -27,6 +27,9 @@ format: ## format every Swift file in place
 
 bench: ## run the benchmarks beside their peers; the table of the README comes from here
 	@Benchmarks/run
+
+bench-haproxy: ## run the benchmarks on a HAProxy with 1,000 certificates
+	@Benchmarks/run haproxy
 
 clean: ## remove what was built
 	rm -rf .build Tests/Interop/.build

@@ -88,7 +88,7 @@ let package = Package(
         // Our side of `make bench`; not a product, so `make run` and `make build` do not build it.
         .executableTarget(
             name: "CertsBenchmarks",
-            dependencies: ["CertsCore", "CertsCrypto", "CertsStore", "CertsEngine", logging],
+            dependencies: ["CertsCore", "CertsCrypto", "CertsStore", "CertsHAProxy", "CertsEngine", logging],
             path: "Benchmarks/CertsBenchmarks", swiftSettings: strict),
 
         library("CertsTesting", ["CertsCore", "CertsCrypto"]),

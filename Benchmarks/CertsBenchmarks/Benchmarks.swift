@@ -12,6 +12,9 @@ struct Benchmarks {
                CertsBenchmarks fill DIRECTORY COUNT DUE
                CertsBenchmarks plan DIRECTORY COUNT
                CertsBenchmarks due DIRECTORY ROUNDS
+               CertsBenchmarks bundles DIRECTORY COUNT
+               CertsBenchmarks probe LIST ROUNDS WIDTH
+               CertsBenchmarks swaps SOCKET LIVE FRESH COUNT
         """
 
     /// Not `async`: a process that has a second thread pays for a lock in each allocation, and the C loops have none.
@@ -35,6 +38,13 @@ struct Benchmarks {
         case "due":
             let (directory, rounds) = (text(), number())
             wait { try await PlannerBenchmark.due(directory, rounds: rounds) }
+        case "bundles": try BundleFixtures.write(to: text(), count: number())
+        case "probe":
+            let (list, rounds, width) = (text(), number(), number())
+            wait { try await ProbeBenchmark.run(list, rounds: rounds, width: width) }
+        case "swaps":
+            let (socket, live, fresh, count) = (text(), text(), text(), number())
+            wait { try await SwapBenchmark.run(socket: socket, live: live, fresh: fresh, count: count) }
         default: fail(usage, status: 64)
         }
     }
@@ -56,14 +66,16 @@ struct Benchmarks {
 
 /// Seconds of processor time that `body` takes: on one core the time that passes, less what the rest of the machine takes.
 func processorSeconds(_ body: () throws -> Void) rethrows -> Double {
-    func now() -> Double {
-        var time = timespec()
-        clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time)
-        return Double(time.tv_sec) + Double(time.tv_nsec) / 1e9
-    }
-    let start = now()
+    let start = processorSecondsNow()
     try body()
-    return now() - start
+    return processorSecondsNow() - start
+}
+
+/// Seconds of processor time that this process has used so far, on all cores.
+func processorSecondsNow() -> Double {
+    var time = timespec()
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time)
+    return Double(time.tv_sec) + Double(time.tv_nsec) / 1e9
 }
 
 /// Seconds that pass while `body` runs.

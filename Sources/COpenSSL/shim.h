@@ -63,8 +63,9 @@ static inline const ASN1_STRING *certs_GENERAL_NAME_string(const GENERAL_NAME *n
 // Flag macros that are expressions over other macros do not import.
 static inline unsigned long certs_XN_FLAG_RFC4514(void) { return XN_FLAG_RFC2253 & ~(unsigned long)ASN1_STRFLGS_ESC_MSB; }
 
-// `BIO_reset` is a macro over `BIO_ctrl`.
+// `BIO_reset` and `BIO_pending` are macros over `BIO_ctrl`.
 static inline void certs_BIO_reset(BIO *bio) { (void)BIO_reset(bio); }
+static inline long certs_BIO_pending(BIO *bio) { return BIO_pending(bio); }
 
 // `SSL_CTX_ctrl` and `SSL_ctrl` macros.
 static inline int certs_SSL_CTX_set_min_proto_version(SSL_CTX *context, int version) { return SSL_CTX_set_min_proto_version(context, version); }

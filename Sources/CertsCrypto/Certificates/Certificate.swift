@@ -19,7 +19,7 @@ package final class Certificate: @unchecked Sendable {
 
     /// - Throws: `certificate.malformed`, also for bytes after the end of the certificate and for a validity that
     ///   is no date.
-    package init(der: Data) throws(CertsError) {
+    package convenience init(der: Data) throws(CertsError) {
         OpenSSLErrors.clear()
         let parsed: OpaquePointer? = der.withUnsafeBytes { bytes in
             guard let start = bytes.bindMemory(to: UInt8.self).baseAddress else { return nil }
@@ -36,6 +36,19 @@ package final class Certificate: @unchecked Sendable {
                 .certificateMalformed, "these bytes are not one X.509 certificate",
                 hint: "give a certificate in PEM or DER")
         }
+        try self.init(owning: parsed, der: der)
+    }
+
+    /// One that OpenSSL has parsed already, in the default library context: decoding it again would cost as much as half
+    /// a handshake.
+    convenience init(sharing x509: OpaquePointer) throws(CertsError) {
+        let der = try encodeDER("a certificate") { i2d_X509(x509, $0) }
+        try CertsError.check(X509_up_ref(x509), "cannot keep a certificate")
+        try self.init(owning: x509, der: der)
+    }
+
+    /// Takes ownership of `parsed`, also when it throws.
+    private init(owning parsed: OpaquePointer, der: Data) throws(CertsError) {
         let decoded: Result<RecordDecoder, CertsError> = der.withUnsafeBytes { bytes in
             do throws(CertsError) {
                 return .success(try RecordDecoder(bytes, keepsPublicKey: true))

@@ -52,8 +52,7 @@ package struct TLSProbe: Sendable {
         do throws(CertsError) {
             let socket = try SocketConnection(host: host, port: port, limit: limit)
             OpenSSLErrors.clear()
-            let context = try makeContext()
-            let session = try OpenSSLObject(SSL_new(context.pointer), SSL_free, "cannot prepare a handshake")
+            let session = try ProbeContext.shared(versions, signatureAlgorithms).newSession()
             return try shakeHands(session.pointer, over: socket, limit: limit)
         } catch {
             OpenSSLErrors.clear()
@@ -67,35 +66,6 @@ package struct TLSProbe: Sendable {
         let address = Endpoint(host: host, port: port).address
         guard let serverName else { return address }
         return "\(address) (server name \(serverName))"
-    }
-
-    private func makeContext() throws(CertsError) -> OpenSSLObject {
-        let context = try OpenSSLObject(SSL_CTX_new(TLS_client_method()), SSL_CTX_free, "cannot prepare a handshake")
-        // Level 0: a probe must be able to look at a certificate that is too weak to be trusted.
-        SSL_CTX_set_security_level(context.pointer, 0)
-        SSL_CTX_set_verify(context.pointer, SSL_VERIFY_NONE, nil)
-        certs_SSL_CTX_set_session_cache_off(context.pointer)
-        certs_SSL_CTX_forbid_resumption(context.pointer)
-        let (lowest, highest): (Int32, Int32) =
-            switch versions {
-            case .any: (TLS1_VERSION, TLS1_3_VERSION)
-            case .only12: (TLS1_2_VERSION, TLS1_2_VERSION)
-            case .only13: (TLS1_3_VERSION, TLS1_3_VERSION)
-            }
-        // Set in any case: openssl.cnf of the host has minimum versions of its own.
-        try CertsError.check(certs_SSL_CTX_set_min_proto_version(context.pointer, lowest), "cannot set the TLS version")
-        try CertsError.check(
-            certs_SSL_CTX_set_max_proto_version(context.pointer, highest), "cannot set the TLS version")
-        guard let choice = signatureAlgorithms.choice else {
-            try CertsError.check(
-                SSL_CTX_set_cipher_list(context.pointer, "ALL:!aNULL:!eNULL:@SECLEVEL=0"), "cannot set the ciphers")
-            return context
-        }
-        // Up to TLS 1.2 the cipher decides as well (RFC 5246 §7.4.2), from TLS 1.3 on the signature algorithms alone.
-        try CertsError.check(
-            certs_SSL_CTX_set1_sigalgs_list(context.pointer, choice.signatures), "cannot set the signature algorithms")
-        try CertsError.check(SSL_CTX_set_cipher_list(context.pointer, choice.ciphers), "cannot set the ciphers")
-        return context
     }
 
     /// Drives the handshake through two buffers in memory: the socket is read and written by us, with `MSG_NOSIGNAL`,
@@ -121,9 +91,9 @@ package struct TLSProbe: Sendable {
             let result = SSL_do_handshake(session)
             let reason = SSL_get_error(session, result)
             let failure = result == 1 || reason == SSL_ERROR_WANT_READ ? nil : OpenSSLErrors.drain()
+            if result == 1 { break }
             // Also after a failure: the alert tells the server's log why.
             try flush(outgoing, to: socket, limit: limit, ignoringFailure: failure != nil)
-            if result == 1 { break }
             if let failure {
                 throw CertsError(
                     .probeFailed, "the handshake failed: \(failure)",
@@ -141,9 +111,11 @@ package struct TLSProbe: Sendable {
             }
         }
         let result = try result(of: session, address: socket.address, limit: limit)
-        // A polite end, so that the server does not log an aborted connection. It is no part of the proof.
+        // A polite end, so that the server does not log an aborted connection. It is no part of the proof; but in TLS 1.3
+        // our Finished, which is, still waits to go with it.
+        let isPartOfHandshake = certs_BIO_pending(outgoing) > 0
         SSL_shutdown(session)
-        try flush(outgoing, to: socket, limit: limit, ignoringFailure: true)
+        try flush(outgoing, to: socket, limit: limit, ignoringFailure: !isPartOfHandshake)
         return result
     }
 
@@ -171,7 +143,7 @@ package struct TLSProbe: Sendable {
         var chain: [Certificate] = []
         for index in 0..<max(0, certs_sk_X509_num(sent)) {
             guard let x509 = certs_sk_X509_value(sent, index) else { break }
-            chain.append(try Certificate(der: try encodeDER("a certificate") { i2d_X509(x509, $0) }))
+            chain.append(try Certificate(sharing: x509))
         }
         guard let leaf = chain.first else {
             throw CertsError(.probeFailed, "the server sent no certificate", hint: "see what listens there")
@@ -194,21 +166,6 @@ package struct TLSProbe: Sendable {
         case EVP_PKEY_EC: "ecdsa"
         case EVP_PKEY_ED25519: "ed25519"
         default: OBJ_nid2sn(nid).map { String(cString: $0) }
-        }
-    }
-}
-
-extension TLSProbe.SignatureAlgorithms {
-    /// In OpenSSL's syntax; `nil`: the defaults.
-    fileprivate var choice: (signatures: String, ciphers: String)? {
-        switch self {
-        case .any: nil
-        case .onlyRSA:
-            (
-                "RSA-PSS+SHA256:RSA-PSS+SHA384:RSA-PSS+SHA512:RSA+SHA256:RSA+SHA384:RSA+SHA512:RSA+SHA1",
-                "aRSA:!eNULL:@SECLEVEL=0"
-            )
-        case .onlyECDSA: ("ECDSA+SHA256:ECDSA+SHA384:ECDSA+SHA512:ECDSA+SHA1", "aECDSA:!eNULL:@SECLEVEL=0")
         }
     }
 }

@@ -25,27 +25,38 @@ struct RuntimeConnection: Sendable {
     ///
     /// - Throws: `target.unreachable`, `target.timeout`, `target.unexpectedReply`, each with the path of the socket.
     func send(_ command: RuntimeCommand) async throws(CertsError) -> String {
-        let loop = MultiThreadedEventLoopGroup.singleton.next()
+        let loop =
+            MultiThreadedEventLoopGroup.currentEventLoop ?? MultiThreadedEventLoopGroup.singleton.next()
+        do {
+            // One way to the loop and one back: each change of threads takes as long as a short answer of HAProxy's.
+            let bytes = try await loop.flatSubmit { converse(command, on: loop) }.get()
+            return String(decoding: bytes.readableBytesView, as: UTF8.self)
+        } catch {
+            throw explain(error)
+        }
+    }
+
+    /// The whole conversation; called on `loop`.
+    private func converse(_ command: RuntimeCommand, on loop: any EventLoop) -> EventLoopFuture<ByteBuffer> {
         let reply = loop.makePromise(of: ByteBuffer.self)
         let limit = TimeAmount(deadline)
         let timer = loop.scheduleTask(in: limit) { reply.fail(Failure.deadline) }
-        defer { timer.cancel() }
-        let (replyLimit, peer) = (replyLimit, peer)
+        let replyLimit = replyLimit
         let bootstrap = ClientBootstrap(group: loop).connectTimeout(limit).channelInitializer { channel in
             channel.eventLoop.makeCompletedFuture {
                 try channel.pipeline.syncOperations.addHandler(
                     Conversation(command: Self.bytes(of: command), reply: reply, limit: replyLimit, peer: peer))
             }
         }
-        do {
-            let channel = try await bootstrap.connect(unixDomainSocketPath: socket).get()
-            defer { channel.close(promise: nil) }
-            let bytes = try await reply.futureResult.get()
-            return String(decoding: bytes.readableBytesView, as: UTF8.self)
-        } catch {
-            reply.fail(error)
-            throw explain(error)
+        bootstrap.connect(unixDomainSocketPath: socket).whenComplete { result in
+            switch result {
+            // Also when the deadline was first.
+            case .success(let channel): reply.futureResult.whenComplete { _ in channel.close(promise: nil) }
+            case .failure(let error): reply.fail(error)
+            }
         }
+        reply.futureResult.whenComplete { _ in timer.cancel() }
+        return reply.futureResult
     }
 
     private static func bytes(of command: RuntimeCommand) -> ByteBuffer {

@@ -28,6 +28,7 @@ struct StoreName: Hashable, Sendable, CustomStringConvertible {
     /// The path without doubled slashes and `.` components, with `..` resolved: HAProxy stores `crt-base /x/` with
     /// `crt a.pem` as `/x//a.pem`, and names are compared there as strings.
     static func normalized(_ path: String) -> String {
+        if isNormal(path.utf8) { return path }
         var components: [Substring] = []
         for component in path.split(separator: "/") where component != "." {
             if component == "..", let last = components.last, last != ".." {
@@ -37,5 +38,12 @@ struct StoreName: Hashable, Sendable, CustomStringConvertible {
             }
         }
         return (path.hasPrefix("/") ? "/" : "") + components.joined(separator: "/")
+    }
+
+    /// Whether the path certainly has nothing to normalize: HAProxy's list may have thousands.
+    private static func isNormal(_ path: String.UTF8View) -> Bool {
+        let (slash, dot) = (UInt8(ascii: "/"), UInt8(ascii: "."))
+        guard path.first == slash, path.last != slash else { return false }
+        return !zip(path, path.dropFirst()).contains { $0 == slash && ($1 == slash || $1 == dot) }
     }
 }
