@@ -37,20 +37,20 @@ import Testing
     @Test func worksAsTheReloaderOfATarget() async throws {
         try await RealDocker.withContainer(scene.recipe) { name, _ in
             try await scene.waitUntilServed()
-            let declaration = TargetDeclaration(
-                name: try Name("loadbalancer"), bundle: scene.site.path,
-                reload: .command(.init(arguments: ["true"])),
+            let method = ReloadMethod.docker(DockerContainer(selector: .name(name)))
+            let declaration = try NodeDeclaration(
+                name: "loadbalancer", bundle: scene.site.path, reload: method,
                 endpoints: [Endpoint(host: "127.0.0.1", port: scene.port, serverName: Site.host)])
             let target = ReloadTarget(
-                declaration, reloader: try scene.reloader(.name(name)), files: scene.site.files,
+                declaration, method: method, reloader: try scene.reloader(.name(name)), files: scene.site.files,
                 proof: EndpointProof(prober: HandshakeProber(), pause: .milliseconds(20)), limits: TargetLimits(),
                 logger: Site.logger)
             let new = try scene.site.bundle(2)
             let prepared = try await target.prepare(new, fallback: nil, now: Date())
             try await target.apply(new, receipt: prepared.receipt, resuming: false)
-            #expect(try await target.verify(new, receipt: prepared.receipt).map(\.served) == [new.fingerprint])
+            #expect(try await target.verify(new, receipt: prepared.receipt).observations.map(\.served) == [new.fingerprint])
             try await target.restore(
-                prepared.receipt, previous: prepared.previous, certificate: new.certificate, resuming: false)
+                prepared.receipt, previous: prepared.previousBundle, certificate: new.certificate, resuming: false)
             #expect(
                 try await target.verifyRestored(prepared.receipt).map(\.served) == [scene.site.first.fingerprint])
         }
