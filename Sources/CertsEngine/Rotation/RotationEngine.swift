@@ -106,11 +106,15 @@ package struct RotationEngine: Sendable {
         }
     }
 
-    /// Deploys the current revision of each again: what is declared comes back where something else has taken its place.
-    package func redeploy(_ names: [Name]) async -> [Result] {
-        await carryOut(names) { name in
-            guard let revision = try await context.inventory.state(of: name)?.revision else { throw nothingIssued(name) }
-            return .rotation(try await newRotation(name, .deploy, .notServed, revision: revision))
+    /// Deploys the current revision of each again, on the given nodes: what is declared comes back where something else
+    /// has taken its place.
+    package func redeploy(_ places: [Name: Set<NodeID>]) async -> [Result] {
+        await carryOut(places.keys.sorted()) { name in
+            guard let revision = try await context.inventory.state(of: name)?.revision else {
+                throw nothingIssued(name)
+            }
+            return .rotation(
+                try await newRotation(name, .deploy, .notServed, revision: revision, only: places[name]))
         }
     }
 
@@ -179,7 +183,9 @@ package struct RotationEngine: Sendable {
         let results = await carryOut(stale.keys.sorted()) { name in
             // Ended meanwhile, by the process that held the lock.
             let ended = stale[name].map { Beginning.nothing(.rotated($0)) }
-            guard let rotation = try await openRotation(of: name) else { return try ended ?? { throw nothingIssued(name) }() }
+            guard let rotation = try await openRotation(of: name) else {
+                return try ended ?? { throw nothingIssued(name) }()
+            }
             if rotation.step == .issue, rotation.resumeHandle != nil, let at = rotation.resumeAt, at > context.now {
                 return .nothing(.waiting(rotation))
             }
@@ -249,9 +255,10 @@ package struct RotationEngine: Sendable {
 
     // MARK: Parts
 
-    private func newRotation(_ name: Name, _ purpose: Rotation.Purpose, _ reason: PlanReason, revision: Int?)
-        async throws -> Rotation
-    {
+    /// - Parameter nodes: where it is deployed; `nil`: wherever it is declared.
+    private func newRotation(
+        _ name: Name, _ purpose: Rotation.Purpose, _ reason: PlanReason, revision: Int?, only nodes: Set<NodeID>? = nil
+    ) async throws -> Rotation {
         let declaration = try context.declaration(of: name)
         let number: Int
         if let revision {
@@ -265,7 +272,7 @@ package struct RotationEngine: Sendable {
         }
         return Rotation(
             id: UUID().uuidString.lowercased(), certificate: name, revision: number, purpose: purpose, reason: reason,
-            deployments: deployments, startedAt: context.now)
+            deployments: deployments.filter { nodes?.contains($0.node) ?? true }, startedAt: context.now)
     }
 
     /// A step of the wall clock is believed only when a second reading agrees with it: nothing is renewed, and nothing

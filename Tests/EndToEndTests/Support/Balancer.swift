@@ -8,6 +8,8 @@ final class Balancer: Sendable {
     let port: Int
     let socket: String
     let pidFile: String
+    /// Of the master CLI, where there is a master.
+    let masterSocket: String
     let configuration: String
     private let directory: TemporaryDirectory
     private let isMaster: Bool
@@ -24,6 +26,7 @@ final class Balancer: Sendable {
         port = try LoopbackPort.reserve()
         socket = directory.path("admin.sock")
         pidFile = directory.path("haproxy.pid")
+        masterSocket = directory.path("master.sock")
         configuration = directory.path("haproxy.cfg")
         try write(crt: crt)
     }
@@ -58,9 +61,10 @@ final class Balancer: Sendable {
             let log = directory.path("haproxy.log")
             let child = try Program(
                 // It must not outlive the tests, however they end.
-                arguments: ["setpriv", "--pdeathsig", "KILL", Self.executable] + (isMaster ? ["-W"] : []) + [
-                    "-db", "-p", pidFile, "-f", configuration,
-                ]
+                arguments: ["setpriv", "--pdeathsig", "KILL", Self.executable]
+                    + (isMaster ? ["-W", "-S", "\(masterSocket),mode,600"] : []) + [
+                        "-db", "-p", pidFile, "-f", configuration,
+                    ]
             ).start(output: log, errors: log)
             process.withLock { $0 = child }
             if !isMaster { try directory.write("\(child)\n", to: "haproxy.pid") }
