@@ -56,13 +56,21 @@ struct CrtListSession: Sendable {
             try await session.connection.send(.show(name, pending: pending)), name: name, pending: pending)
     }
 
+    /// As ``details(_:pending:)``, for certificates that need not be ours: one with too many names for HAProxy's buffer
+    /// must not stand in the way of others. Its fingerprint is empty then.
+    func glance(_ name: StoreName) async throws(CertsError) -> RuntimeReply.StoredCertificateDetails? {
+        let reply = try await session.connection.send(.show(name, pending: false))
+        if let glimpse = RuntimeReply.glimpse(reply) { return glimpse }
+        return try RuntimeReply.storedDetails(reply, name: name, pending: false)
+    }
+
     /// Who claims which names in one list, for ``DuplicateNames``. One command for each certificate of the list.
     ///
     /// - Parameter limit: of a longer list only the first lines are looked at.
     func claimants(in list: StoreName, limit: Int = 1000) async throws(CertsError) -> [DuplicateNames.Claimant] {
         var result: [DuplicateNames.Claimant] = []
         for entry in try await entries(of: list).prefix(limit) {
-            guard let name = try? StoreName(entry.name), let details = try await details(name) else { continue }
+            guard let name = try? StoreName(entry.name), let details = try await glance(name) else { continue }
             result.append(
                 .init(
                     store: entry.name, names: details.names, filters: entry.filters, algorithm: details.algorithm))

@@ -71,6 +71,13 @@ enum RuntimeReply {
         -> StoredCertificate?
     {
         let command = "show ssl cert \(pending ? "*" : "")\(name)"
+        if isCutShort(reply) {
+            throw CertsError(
+                .targetBundleTooLarge,
+                "the certificate \(name) has so many names that HAProxy's answer about it does not fit into its buffer",
+                subject: name.rawValue,
+                hint: "spread the names over several certificates, or name a `fallback` that reloads")
+        }
         let lines = try lines(of: reply)
         if lines.isEmpty || lines[0].hasPrefix("Can't display the certificate: Not found") { return nil }
         var fields: [Substring: Substring] = [:]
@@ -142,7 +149,9 @@ enum RuntimeReply {
         guard let version = fields["Version"], let pid = fields["Pid"].flatMap({ Int($0) }), pid > 0 else {
             throw unexpected("show info", reply)
         }
-        let (start, uptime) = (fields["Start_time_sec"].flatMap { Double($0) }, fields["Uptime_sec"].flatMap { Double($0) })
+        let (start, uptime) = (
+            fields["Start_time_sec"].flatMap { Double($0) }, fields["Uptime_sec"].flatMap { Double($0) }
+        )
         return Process(
             version: String(version), pid: pid, isStopping: (fields["Stopping"] ?? "0") != "0",
             now: start.flatMap { start in uptime.map { Date(timeIntervalSince1970: start + $0) } })
