@@ -80,7 +80,7 @@ import Testing
 
     /// Adds names to `shop`, so many that its bundle does not fit into one command of the runtime API.
     private func declareManyNames(_ scene: DirectoryScene) throws {
-        let names = (100..<290).map { "\(String(repeating: "x", count: 60)).n\($0).shop.example.com" }
+        let names = (100..<250).map { "\(String(repeating: "x", count: 60)).n\($0).shop.example.com" }
         try scene.writeConfiguration {
             $0.replacingOccurrences(
                 of: "dnsNames: [shop.example.com]",
@@ -190,7 +190,7 @@ import Testing
         #expect(shop.why?.contains("bytes") == true, "\(shop.why ?? "")")
         #expect(shop.commands.last?.hasPrefix("reload") == true)
         let issued = try #require(shop.after.first)
-        #expect(issued.names.count == 191)
+        #expect(issued.names.count == 151)
         #expect(issued.sha256 != shop.before.first?.sha256 && issued.sha256 != nil)
         #expect(items.first { $0.certificate == "blog" }?.method == "runtime")
 
@@ -204,9 +204,7 @@ import Testing
         try await scene.certs("rotate", "--all", exits: 0)
         #expect(try await used(scene, "shop") == ["master"])
         #expect(try await used(scene, "blog") == ["runtime"])
-        #expect(try await scene.nodes[0].served("shop.example.com") == scene.declared()["shop"])
-        // Also where HAProxy's buffer is too small to tell the fingerprint.
-        try await scene.certs("drift", exits: 0)
+        try await scene.expectInOrder()
     }
 
     @Test func `without a fallback a bundle that is too large is an error beforehand`() async throws {

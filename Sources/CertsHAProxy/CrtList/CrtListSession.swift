@@ -52,13 +52,15 @@ struct CrtListSession: Sendable {
     func details(_ name: StoreName, pending: Bool = false) async throws(CertsError)
         -> RuntimeReply.StoredCertificateDetails?
     {
-        try RuntimeReply.storedDetails(
+        if await session.unaskable(name) != nil { throw ShownText.cannotBeAsked(name.rawValue) }
+        return try RuntimeReply.storedDetails(
             try await session.connection.send(.show(name, pending: pending)), name: name, pending: pending)
     }
 
     /// As ``details(_:pending:)``, for certificates that need not be ours: one with too many names for HAProxy's buffer
-    /// must not stand in the way of others. Its fingerprint is empty then.
+    /// must not stand in the way of others. Its fingerprint is empty then, and the rest may come from its file.
     func glance(_ name: StoreName) async throws(CertsError) -> RuntimeReply.StoredCertificateDetails? {
+        if let known = await session.unaskable(name) { return RuntimeReply.details(of: known) }
         let reply = try await session.connection.send(.show(name, pending: false))
         if let glimpse = RuntimeReply.glimpse(reply) { return glimpse }
         return try RuntimeReply.storedDetails(reply, name: name, pending: false)

@@ -8,15 +8,14 @@ extension RuntimeTarget {
     package func look(at current: StagedBundle) async -> NodeSight {
         let list: Result<RuntimeReply.CertificateList, any Error> = await Result { try await session.list() }
         return await bundleFiles.look(at: current, proof: proof) { member, path in
+            // HAProxy could die of the question.
+            guard ShownText.fits(member.pem) else { return .hidden }
             do {
                 let known = try RuntimeSession.find(path, in: try list.get())
                 guard let known, let details = try await lists.glance(known) else { return .missing }
                 if RuntimeSession.matches(details.stored, member.leaf) { return .same }
-                let (digits, serial) = (details.stored.sha1, details.stored.serial)
-                // A serial of an issuer is no proof for a deployment, but all that a short reply has.
-                if digits.isEmpty, serial == RuntimeReply.serial(member.leaf.serial) { return .same }
-                return .other(
-                    fingerprint: digits.isEmpty ? serial : digits, notBefore: nil, notAfter: details.notAfter)
+                if await session.unaskable(known) != nil { return .hidden }
+                return .other(fingerprint: details.stored.sha1, notBefore: nil, notAfter: details.notAfter)
             } catch {
                 return .unknown(why: CertsError.wrapping(error).message)
             }

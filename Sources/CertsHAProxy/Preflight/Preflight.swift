@@ -195,7 +195,12 @@ extension RuntimeTarget {
             }
         } catch {
             let failure = CertsError.wrapping(error, subject: path)
-            let id = failure.code == .targetAmbiguous ? "two-spellings" : "not-loaded"
+            let id =
+                switch failure.code {
+                case .targetAmbiguous: "two-spellings"
+                case .targetBundleTooLarge: "bundle-too-large"
+                default: "not-loaded"
+                }
             return [Finding(error: failure, id: id)]
         }
     }

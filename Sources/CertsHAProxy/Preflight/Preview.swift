@@ -12,7 +12,7 @@ extension RuntimeTarget {
         var findings = await inspect([certificate], among: users)
         if let next {
             // The size of what is live tells only as long as nothing better is known.
-            findings = findings.filter { $0.id != "bundle-too-large" } + sizes(next, list)
+            findings = findings.filter { $0.id != "bundle-too-large" } + sizes(next)
         }
         return DeploymentPreview(
             method: "runtime", reason: declaration.reload.proof, commands: await commands(certificate, next, list),
@@ -51,10 +51,13 @@ extension RuntimeTarget {
         return try? StoreName(declared.path)
     }
 
-    private func sizes(_ bundle: StagedBundle, _ list: RuntimeReply.CertificateList?) -> [Finding] {
+    private func sizes(_ bundle: StagedBundle) -> [Finding] {
         bundle.members.compactMap { member -> Finding? in
             let path = declaration.loadedPath(for: bundle.certificate, slot: member.slot)
             guard let name = try? StoreName(path) else { return nil }
+            guard ShownText.fits(member.pem) else {
+                return Finding(error: ShownText.cannotBeAsked(name.rawValue), id: "bundle-too-large")
+            }
             do {
                 _ = try RuntimeCommand.set(name, member.pem)
                 return nil

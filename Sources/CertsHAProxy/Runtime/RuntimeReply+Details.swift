@@ -47,26 +47,34 @@ extension RuntimeReply {
     }
 
     /// Whether HAProxy's buffer (`tune.bufsize`) was too small for its reply about one certificate: 2.6 then leaves out
-    /// the rest without a word, the fingerprint first.
+    /// the rest without a word.
     static func isCutShort(_ reply: String) -> Bool {
-        reply.hasPrefix("Filename: ") && reply.utf8.count > 8192 && !reply.utf8.suffix(2).elementsEqual("\n\n".utf8)
+        guard reply.hasPrefix("Filename: "), reply.utf8.count > ShownText.harmlessFile else { return false }
+        let fingerprint = reply.split(separator: "\n").first { $0.hasPrefix("SHA1 FingerPrint: ") }
+        return fingerprint?.utf8.count != "SHA1 FingerPrint: ".utf8.count + 40
     }
 
-    /// What a reply has that was cut short: names, perhaps not all, and the serial; the fingerprint is empty.
+    /// What a reply has that was cut short: the serial, and names, perhaps not all; the fingerprint is empty.
     static func glimpse(_ reply: String) -> StoredCertificateDetails? {
         guard isCutShort(reply) else { return nil }
-        var lines = reply.split(separator: "\n")
-        // The last line is cut somewhere; of names the whole ones count.
-        if let last = lines.popLast(), last.hasPrefix("Subject Alternative Name: "), let comma = last.lastIndex(of: ",")
-        {
-            lines.append(last[..<comma])
+        let lines = reply.split(separator: "\n").map { line in
+            // It may end in the middle of a name.
+            guard line.hasPrefix("Subject Alternative Name: "), let comma = line.lastIndex(of: ",") else { return line }
+            return line[..<comma]
         }
         func field(_ key: String) -> String {
             lines.first { $0.hasPrefix("\(key): ") }.map { String($0.dropFirst(key.count + 2)) } ?? ""
         }
-        guard !field("Serial").isEmpty else { return nil }
-        let stored = StoredCertificate(status: field("Status"), serial: serial(field("Serial")), sha1: "")
-        return details(of: stored, lines)
+        return details(
+            of: StoredCertificate(status: field("Status"), serial: serial(field("Serial")), sha1: ""), lines)
+    }
+
+    /// What a file tells of a certificate that HAProxy must not be asked about.
+    static func details(of record: CertificateRecord) -> StoredCertificateDetails {
+        StoredCertificateDetails(
+            stored: StoredCertificate(status: "Used", serial: serial(record.serial), sha1: ""),
+            dnsNames: record.dnsNames, commonNames: record.subjectCommonName.map { [$0] } ?? [],
+            notAfter: record.notAfter, algorithm: record.keyAlgorithm.hasPrefix("rsa") ? "RSA" : "EC")
     }
 
     private static func details(of stored: StoredCertificate, _ lines: [Substring]) -> StoredCertificateDetails {

@@ -6,6 +6,8 @@ import Logging
 struct RuntimeSession: Sendable {
     let connection: RuntimeConnection
     let logger: Logger
+    /// What is known of a certificate that HAProxy must not be asked about, see ``ShownText``; `nil`: it may be.
+    var unaskable: @Sendable (StoreName) async -> CertificateRecord? = { _ in nil }
 
     func list() async throws(CertsError) -> RuntimeReply.CertificateList {
         try RuntimeReply.certificateList(try await connection.send(.listCertificates))
@@ -16,7 +18,8 @@ struct RuntimeSession: Sendable {
     }
 
     func stored(_ name: StoreName) async throws(CertsError) -> RuntimeReply.StoredCertificate? {
-        try RuntimeReply.storedCertificate(
+        if await unaskable(name) != nil { throw ShownText.cannotBeAsked(name.rawValue) }
+        return try RuntimeReply.storedCertificate(
             try await connection.send(.show(name, pending: false)), name: name, pending: false)
     }
 
@@ -48,7 +51,9 @@ struct RuntimeSession: Sendable {
     static func find(_ path: String, in list: RuntimeReply.CertificateList) throws(CertsError) -> StoreName? {
         let wanted = StoreName.normalized(path)
         let matches = list.names.filter { StoreName.normalized($0) == wanted }
-        guard matches.count > 1 else { return try matches.first.map { (name) throws(CertsError) in try StoreName(name) } }
+        guard matches.count > 1 else {
+            return try matches.first.map { (name) throws(CertsError) in try StoreName(name) }
+        }
         throw CertsError(
             .targetAmbiguous,
             "HAProxy holds \(path) under \(matches.count) names: \(matches.joined(separator: ", "))", subject: path,

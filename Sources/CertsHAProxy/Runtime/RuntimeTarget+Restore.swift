@@ -120,7 +120,7 @@ extension RuntimeTarget {
         }
         let sorted = others.filter { $0.hasPrefix(directory) } + others.filter { !$0.hasPrefix(directory) }
         for text in sorted.prefix(1000) {
-            guard let name = try? StoreName(text), let stored = try await session.stored(name) else { continue }
+            guard let name = try? StoreName(text), let stored = try? await session.stored(name) else { continue }
             if RuntimeSession.matches(stored, leaf) { return name }
         }
         return nil

@@ -26,8 +26,10 @@ package struct RuntimeTarget: DeploymentTarget {
         self.socket = socket
         self.files = files
         self.proof = proof
+        let own = BundleFiles(node: declaration, files: files)
         self.session = RuntimeSession(
-            connection: RuntimeConnection(socket: socket, deadline: limits.reply), logger: logger)
+            connection: RuntimeConnection(socket: socket, deadline: limits.reply), logger: logger,
+            unaskable: { await own.unaskable($0) })
         self.limits = limits
         self.logger = logger
     }
@@ -40,6 +42,10 @@ package struct RuntimeTarget: DeploymentTarget {
     package func prepare(_ bundle: StagedBundle, fallback: StagedBundle?, now: Date) async throws -> PreparedDeployment
     {
         try bundleFiles.checkMembers(bundle)
+        // Before HAProxy is asked about anything that it holds now, or would hold.
+        if (bundle.members + (fallback?.members ?? [])).contains(where: { !ShownText.fits($0.pem) }) {
+            throw ShownText.cannotBeAsked(declaration.loadedPath(for: bundle.certificate))
+        }
         let clock = try checkClock(try await session.process(), bundle, now: now)
         let stores = try await locked {
             let list = try await session.list()
