@@ -72,7 +72,8 @@ struct Preflight: Sendable {
             findings.append(
                 Finding(
                     id: "bundle-too-large", severity: .warning,
-                    message: "\(path) has \(live.contents.count) bytes; the runtime API takes \(RuntimeCommand.sizeLimit)",
+                    message:
+                        "\(path) has \(live.contents.count) bytes; the runtime API takes \(RuntimeCommand.sizeLimit)",
                     remedy: "use a shorter chain, or name a `fallback` that reloads"))
         }
         return findings

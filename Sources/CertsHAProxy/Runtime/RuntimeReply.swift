@@ -142,7 +142,9 @@ enum RuntimeReply {
         guard let version = fields["Version"], let pid = fields["Pid"].flatMap({ Int($0) }), pid > 0 else {
             throw unexpected("show info", reply)
         }
-        let (start, uptime) = (fields["Start_time_sec"].flatMap { Double($0) }, fields["Uptime_sec"].flatMap { Double($0) })
+        let (start, uptime) = (
+            fields["Start_time_sec"].flatMap { Double($0) }, fields["Uptime_sec"].flatMap { Double($0) }
+        )
         return Process(
             version: String(version), pid: pid, isStopping: (fields["Stopping"] ?? "0") != "0",
             now: start.flatMap { start in uptime.map { Date(timeIntervalSince1970: start + $0) } })

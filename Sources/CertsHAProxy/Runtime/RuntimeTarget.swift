@@ -67,7 +67,8 @@ package struct RuntimeTarget: DeploymentTarget {
         }
         if let list = stores.compactMap(\.list).first {
             receipts.append(
-                FileReceipt(path: declaration.listFile ?? list.rawValue, role: .list, storeName: list.rawValue, previous: nil))
+                FileReceipt(
+                    path: declaration.listFile ?? list.rawValue, role: .list, storeName: list.rawValue, previous: nil))
             previous.append(nil)
         }
         let baseline = await proof.look(declaration.questions(for: bundle), now: now)
@@ -83,7 +84,8 @@ package struct RuntimeTarget: DeploymentTarget {
     private func checkClock(_ process: RuntimeReply.Process, _ bundle: StagedBundle, now: Date) throws -> [Finding] {
         guard let there = process.now else { return [] }
         let skew = there.timeIntervalSince(now)
-        if let early = bundle.members.first(where: { $0.leaf.notBefore > there.addingTimeInterval(Self.clockTolerance) }) {
+        if let early = bundle.members.first(where: { $0.leaf.notBefore > there.addingTimeInterval(Self.clockTolerance) }
+        ) {
             throw CertsError(
                 .targetRefused,
                 "by the clock of '\(declaration.id)' the certificate is valid only in \(Int(min(early.leaf.notBefore.timeIntervalSince(there), 1e9))) seconds",
@@ -94,7 +96,8 @@ package struct RuntimeTarget: DeploymentTarget {
         return [
             Finding(
                 id: "clock-skew", severity: .warning,
-                message: "the clock of '\(declaration.id)' is \(Int(min(abs(skew), 1e9))) seconds \(skew < 0 ? "behind" : "ahead")",
+                message:
+                    "the clock of '\(declaration.id)' is \(Int(min(abs(skew), 1e9))) seconds \(skew < 0 ? "behind" : "ahead")",
                 remedy: "set the clock of that host (NTP): HAProxy staples by it")
         ]
     }
