@@ -65,7 +65,10 @@ package struct RotationEngine: Sendable {
         let now = context.now
         var names: Set<Name>?
         if scope == .indexed {
-            names = Set(try await context.inventory.due(by: now.addingTimeInterval(context.planner.lookAhead)))
+            // The index knows when certificates end, not when their staples do.
+            let stapled = context.declarations.certificates.filter(\.staple).map(\.name)
+            let due = try await context.inventory.due(by: now.addingTimeInterval(context.planner.lookAhead))
+            names = Set(due + stapled)
         }
         let items = try await plan(at: now, only: names)
         let (wanted, others) = (items.filter(Self.isWanted), items.filter { !Self.isWanted($0) })
@@ -109,7 +112,9 @@ package struct RotationEngine: Sendable {
     /// Deploys the current revision of each again: what is declared comes back where something else has taken its place.
     package func redeploy(_ names: [Name]) async -> [Result] {
         await carryOut(names) { name in
-            guard let revision = try await context.inventory.state(of: name)?.revision else { throw nothingIssued(name) }
+            guard let revision = try await context.inventory.state(of: name)?.revision else {
+                throw nothingIssued(name)
+            }
             return .rotation(try await newRotation(name, .deploy, .notServed, revision: revision))
         }
     }
@@ -179,7 +184,9 @@ package struct RotationEngine: Sendable {
         let results = await carryOut(stale.keys.sorted()) { name in
             // Ended meanwhile, by the process that held the lock.
             let ended = stale[name].map { Beginning.nothing(.rotated($0)) }
-            guard let rotation = try await openRotation(of: name) else { return try ended ?? { throw nothingIssued(name) }() }
+            guard let rotation = try await openRotation(of: name) else {
+                return try ended ?? { throw nothingIssued(name) }()
+            }
             if rotation.step == .issue, rotation.resumeHandle != nil, let at = rotation.resumeAt, at > context.now {
                 return .nothing(.waiting(rotation))
             }
