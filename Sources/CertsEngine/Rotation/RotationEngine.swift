@@ -109,7 +109,9 @@ package struct RotationEngine: Sendable {
     /// Deploys the current revision of each again: what is declared comes back where something else has taken its place.
     package func redeploy(_ names: [Name]) async -> [Result] {
         await carryOut(names) { name in
-            guard let revision = try await context.inventory.state(of: name)?.revision else { throw nothingIssued(name) }
+            guard let revision = try await context.inventory.state(of: name)?.revision else {
+                throw nothingIssued(name)
+            }
             return .rotation(try await newRotation(name, .deploy, .notServed, revision: revision))
         }
     }
@@ -179,7 +181,9 @@ package struct RotationEngine: Sendable {
         let results = await carryOut(stale.keys.sorted()) { name in
             // Ended meanwhile, by the process that held the lock.
             let ended = stale[name].map { Beginning.nothing(.rotated($0)) }
-            guard let rotation = try await openRotation(of: name) else { return try ended ?? { throw nothingIssued(name) }() }
+            guard let rotation = try await openRotation(of: name) else {
+                return try ended ?? { throw nothingIssued(name) }()
+            }
             if rotation.step == .issue, rotation.resumeHandle != nil, let at = rotation.resumeAt, at > context.now {
                 return .nothing(.waiting(rotation))
             }

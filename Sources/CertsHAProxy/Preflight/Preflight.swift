@@ -20,6 +20,19 @@ struct Preflight: Sendable {
         return findings + (await directory(of: certificates))
     }
 
+    /// The same for the files that a deployment is about to replace.
+    ///
+    /// - Throws: `target.refused` for what would stop it half-way; warnings are returned.
+    func beforeDeployment(of bundle: StagedBundle) async throws(CertsError) -> [Finding] {
+        var findings: [Finding] = []
+        for path in node.paths(of: bundle) { findings += await file(path) }
+        if let blocking = findings.first(where: \.isBlocking) {
+            throw CertsError(
+                .targetRefused, blocking.message, subject: node.id.description, hint: blocking.remedy, retry: .later)
+        }
+        return findings
+    }
+
     private func file(_ path: String) async -> [Finding] {
         let directory = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "/"
         guard access(directory.isEmpty ? "/" : directory, W_OK | X_OK) == 0 else {
@@ -59,7 +72,8 @@ struct Preflight: Sendable {
             findings.append(
                 Finding(
                     id: "bundle-too-large", severity: .warning,
-                    message: "\(path) has \(live.contents.count) bytes; the runtime API takes \(RuntimeCommand.sizeLimit)",
+                    message:
+                        "\(path) has \(live.contents.count) bytes; the runtime API takes \(RuntimeCommand.sizeLimit)",
                     remedy: "use a shorter chain, or name a `fallback` that reloads"))
         }
         return findings

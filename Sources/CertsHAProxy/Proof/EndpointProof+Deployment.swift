@@ -54,7 +54,8 @@ extension EndpointProof {
             replaced: replaced.subtracting(expected.all), mayGo: Set(before.compactMap(\.observation.served)),
             ours: expected.all)
         findings += try await proveNeighbours(baseline.filter { $0.question.subject == .neighbour }, change)
-        return VerifiedDeployment(order.compactMap { observations[$0] }, findings: Set(findings).sorted { $0.id < $1.id })
+        return VerifiedDeployment(
+            order.compactMap { observations[$0] }, findings: Set(findings).sorted { $0.id < $1.id })
     }
 
     private struct Proved: Sendable {
@@ -82,7 +83,8 @@ extension EndpointProof {
     private static func nothingServed(_ endpoint: Endpoint, _ baseline: [Sighting]) -> CertsError {
         let problem = baseline.first { $0.question.endpoint == endpoint }?.observation.problem
         return CertsError(
-            .probeFailed, "\(Sighting.Question(endpoint).text): no handshake succeeded, before and after"
+            .probeFailed,
+            "\(Sighting.Question(endpoint).text): no handshake succeeded, before and after"
                 + (problem.map { " (\($0))" } ?? ""),
             subject: endpoint.address, hint: "see what listens there and which TLS versions it speaks", retry: .later)
     }
@@ -139,7 +141,8 @@ extension EndpointProof {
                 if !change.ours.contains(served.fingerprint), isLater {
                     return Finding(
                         id: "neighbour-renewed", severity: .info,
-                        message: "\(before.question.text) serves a later certificate than before, which is not this one",
+                        message:
+                            "\(before.question.text) serves a later certificate than before, which is not this one",
                         remedy: "nothing, if another rotation ran at the same time")
                 }
                 last = Self.changed(before, served)

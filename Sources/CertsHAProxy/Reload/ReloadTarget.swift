@@ -42,7 +42,9 @@ package struct ReloadTarget: DeploymentTarget {
             live.append(try await files.read(file.path, limit: BundleFiles.sizeLimit).map { LiveBundle($0) })
         }
         let paths = declaration.paths(of: bundle)
-        let preflight = await reloader.check(bundlePaths: paths)
+        let preflight =
+            await reloader.check(bundlePaths: paths)
+            + (try await Preflight(node: declaration, files: files).beforeDeployment(of: bundle))
         if let blocking = preflight.first(where: \.isBlocking) {
             throw CertsError(
                 .targetReloadFailed, blocking.message, subject: declaration.id.description, hint: blocking.remedy,

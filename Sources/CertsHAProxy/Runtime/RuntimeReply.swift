@@ -1,4 +1,5 @@
 import CertsCore
+import Foundation
 
 /// The replies of the runtime API, read from their text; pure. Every reply ends with an empty line: one that does not
 /// was cut off, and says nothing.
@@ -39,6 +40,8 @@ enum RuntimeReply {
         var pid: Int
         /// A process that was told to end: what is committed in it is lost.
         var isStopping: Bool
+        /// The time by its clock, to a second or two; `nil`: it does not tell.
+        var now: Date?
     }
 
     static func certificateList(_ reply: String) throws(CertsError) -> CertificateList {
@@ -139,7 +142,12 @@ enum RuntimeReply {
         guard let version = fields["Version"], let pid = fields["Pid"].flatMap({ Int($0) }), pid > 0 else {
             throw unexpected("show info", reply)
         }
-        return Process(version: String(version), pid: pid, isStopping: (fields["Stopping"] ?? "0") != "0")
+        let (start, uptime) = (
+            fields["Start_time_sec"].flatMap { Double($0) }, fields["Uptime_sec"].flatMap { Double($0) }
+        )
+        return Process(
+            version: String(version), pid: pid, isStopping: (fields["Stopping"] ?? "0") != "0",
+            now: start.flatMap { start in uptime.map { Date(timeIntervalSince1970: start + $0) } })
     }
 
     /// A serial as HAProxy or a record writes it, in one form.

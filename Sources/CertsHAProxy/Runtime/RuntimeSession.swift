@@ -48,7 +48,9 @@ struct RuntimeSession: Sendable {
     static func find(_ path: String, in list: RuntimeReply.CertificateList) throws(CertsError) -> StoreName? {
         let wanted = StoreName.normalized(path)
         let matches = list.names.filter { StoreName.normalized($0) == wanted }
-        guard matches.count > 1 else { return try matches.first.map { (name) throws(CertsError) in try StoreName(name) } }
+        guard matches.count > 1 else {
+            return try matches.first.map { (name) throws(CertsError) in try StoreName(name) }
+        }
         throw CertsError(
             .targetAmbiguous,
             "HAProxy holds \(path) under \(matches.count) names: \(matches.joined(separator: ", "))", subject: path,

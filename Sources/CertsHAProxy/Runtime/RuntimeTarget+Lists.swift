@@ -94,7 +94,8 @@ extension RuntimeTarget {
                 .targetDuplicateName,
                 "\(others) in the same `bind` has the name \(clash.name) too: after a swap HAProxy would serve that one",
                 subject: others,
-                hint: "take \(others) out of the list or directory and reload HAProxy; `certs drift --repair` moves copies of our own bundles aside",
+                hint:
+                    "take \(others) out of the list or directory and reload HAProxy; `certs drift --repair` moves copies of our own bundles aside",
                 retry: .later)
         }
     }
@@ -109,7 +110,8 @@ extension RuntimeTarget {
             let algorithm = claimants.first { $0.store == store.name.rawValue }?.algorithm
             if store.memory == nil {
                 let filters = declaration.list?.filters ?? []
-                claimants.append(.init(store: store.name.rawValue, names: names, filters: filters, algorithm: algorithm))
+                claimants.append(
+                    .init(store: store.name.rawValue, names: names, filters: filters, algorithm: algorithm))
             } else {
                 claimants = claimants.map { claimant in
                     var claimant = claimant

@@ -40,6 +40,7 @@ package struct RuntimeTarget: DeploymentTarget {
     package func prepare(_ bundle: StagedBundle, fallback: StagedBundle?, now: Date) async throws -> PreparedDeployment
     {
         try bundleFiles.checkMembers(bundle)
+        let clock = try checkClock(try await session.process(), bundle, now: now)
         let stores = try await locked {
             let list = try await session.list()
             try refuseForeignTransaction(list)
@@ -51,7 +52,7 @@ package struct RuntimeTarget: DeploymentTarget {
         }
         var receipts: [FileReceipt] = []
         var previous: [Secret?] = []
-        var findings: [Finding] = []
+        var findings = clock + (try await Preflight(node: declaration, files: files).beforeDeployment(of: bundle))
         for planned in bundleFiles.plan(bundle) {
             var live = try await files.read(planned.path, limit: BundleFiles.sizeLimit).map { LiveBundle($0) }
             var storeName: String?
@@ -66,7 +67,8 @@ package struct RuntimeTarget: DeploymentTarget {
         }
         if let list = stores.compactMap(\.list).first {
             receipts.append(
-                FileReceipt(path: declaration.listFile ?? list.rawValue, role: .list, storeName: list.rawValue, previous: nil))
+                FileReceipt(
+                    path: declaration.listFile ?? list.rawValue, role: .list, storeName: list.rawValue, previous: nil))
             previous.append(nil)
         }
         let baseline = await proof.look(declaration.questions(for: bundle), now: now)
@@ -75,6 +77,33 @@ package struct RuntimeTarget: DeploymentTarget {
                 method: "runtime", reloads: false, files: receipts, baseline: baseline, takenAt: now),
             previous: previous, findings: findings)
     }
+
+    /// HAProxy's clock decides how long it staples a response, and tells what its clients may see.
+    ///
+    /// - Throws: `target.refused` for a leaf that is not valid yet there.
+    private func checkClock(_ process: RuntimeReply.Process, _ bundle: StagedBundle, now: Date) throws -> [Finding] {
+        guard let there = process.now else { return [] }
+        let skew = there.timeIntervalSince(now)
+        if let early = bundle.members.first(where: { $0.leaf.notBefore > there.addingTimeInterval(Self.clockTolerance) }
+        ) {
+            throw CertsError(
+                .targetRefused,
+                "by the clock of '\(declaration.id)' the certificate is valid only in \(Int(min(early.leaf.notBefore.timeIntervalSince(there), 1e9))) seconds",
+                subject: declaration.id.description, hint: "set the clock of that host (NTP), then run again",
+                retry: .later)
+        }
+        guard abs(skew) > Self.clockTolerance else { return [] }
+        return [
+            Finding(
+                id: "clock-skew", severity: .warning,
+                message:
+                    "the clock of '\(declaration.id)' is \(Int(min(abs(skew), 1e9))) seconds \(skew < 0 ? "behind" : "ahead")",
+                remedy: "set the clock of that host (NTP): HAProxy staples by it")
+        ]
+    }
+
+    /// In seconds; HAProxy tells whole ones.
+    private static let clockTolerance: TimeInterval = 60
 
     /// Where HAProxy holds a member in memory, or is to hold it.
     struct Store: Sendable {
