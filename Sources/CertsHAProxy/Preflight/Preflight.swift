@@ -135,10 +135,17 @@ extension RuntimeTarget {
                     remedy: "try again; if it stays, two HAProxys share the socket's path: see `show proc`")
             ]
         }
+        var findings: [Finding] = []
+        if let release = process.release, release.lexicographicallyPrecedes(Self.oldestRelease) {
+            findings.append(
+                Finding(
+                    id: "haproxy-too-old", severity: .error,
+                    message: "HAProxy \(process.version) cannot replace a certificate while it runs",
+                    remedy: "use HAProxy 2.2 or later, or a method that reloads"))
+        }
         let list = try await session.list()
         try refuseForeignTransaction(list)
         try await session.requireAdmin()
-        var findings: [Finding] = []
         for certificate in certificates {
             for member in certificate.key.members {
                 findings += await loaded(certificate, member.slot, list)
@@ -146,6 +153,9 @@ extension RuntimeTarget {
         }
         return findings
     }
+
+    /// The first with `set ssl cert` and `commit ssl cert`.
+    private static let oldestRelease = [2, 2]
 
     private func loaded(
         _ certificate: CertificateDeclaration, _ slot: KeyType?, _ list: RuntimeReply.CertificateList

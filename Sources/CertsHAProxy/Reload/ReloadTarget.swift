@@ -15,6 +15,7 @@ package struct ReloadTarget: DeploymentTarget {
     let limits: TargetLimits
     let logger: Logger
     private let last = LastReload()
+    private let leaves = LiveLeaves()
 
     init(
         _ declaration: NodeDeclaration, method: ReloadMethod, reloader: any Reloader, files: any LiveFiles,
@@ -87,6 +88,7 @@ package struct ReloadTarget: DeploymentTarget {
     package func apply(_ deployments: [BundleDeployment]) async -> [CertsError?] {
         await uncancelled {
             await together(deployments, receipt: \.receipt) { deployment in
+                leaves.add(deployment.bundle.fingerprints)
                 try await bundleFiles.install(deployment.bundle, receipt: deployment.receipt)
                 return true
             } afterFailure: { failure, _ in
@@ -99,6 +101,7 @@ package struct ReloadTarget: DeploymentTarget {
         await uncancelled {
             await together(restorations, receipt: \.receipt) { restoration in
                 try BundleFiles.check(restoration)
+                leaves.add(restoration.receipt.previousLeaves)
                 let isChanged = try await bundleFiles.restore(restoration)
                 // Where the disk was never changed HAProxy was never asked; after a crash nobody knows.
                 return isChanged || restoration.resuming
@@ -168,13 +171,14 @@ package struct ReloadTarget: DeploymentTarget {
         let expected = try Expectation(bundle)
         let proved = try await askingTwice {
             try await proof.prove(
-                expected, baseline: receipt.baseline, replaced: receipt.previousLeaves, patience: .reload($0))
+                expected, baseline: receipt.baseline, replaced: receipt.previousLeaves, others: leaves,
+                patience: .reload($0))
         }
         return VerifiedDeployment(proved.observations, findings: proved.findings + last.findings)
     }
 
     package func verifyRestored(_ receipt: DeploymentReceipt) async throws -> [EndpointObservation] {
-        try await askingTwice { try await proof.proveRestored(receipt.baseline, patience: .reload($0)) }
+        try await askingTwice { try await proof.proveRestored(receipt.baseline, others: leaves, patience: .reload($0)) }
     }
 
     /// A reload whose outcome the method cannot see may have been lost: a signal that reaches a master while it still

@@ -40,6 +40,11 @@ enum RuntimeReply {
         var pid: Int
         /// A process that was told to end: what is committed in it is lost.
         var isStopping: Bool
+        /// `[2, 6]` of `2.6.12-1+deb12u4`; `nil`: not to be read.
+        var release: [Int]? {
+            let parts = version.split(separator: ".").prefix(2).map { Int($0) }
+            return parts.count == 2 ? parts.compactMap { $0 } : nil
+        }
         /// The time by its clock, to a second or two; `nil`: it does not tell.
         var now: Date?
     }

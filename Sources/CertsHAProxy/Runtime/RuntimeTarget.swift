@@ -16,6 +16,7 @@ package struct RuntimeTarget: DeploymentTarget {
     let session: RuntimeSession
     let limits: TargetLimits
     let logger: Logger
+    let leaves = LiveLeaves()
 
     init(
         _ declaration: NodeDeclaration, files: any LiveFiles, proof: EndpointProof,
@@ -200,6 +201,7 @@ package struct RuntimeTarget: DeploymentTarget {
 
     private func apply(_ deployment: BundleDeployment) async throws {
         let (bundle, receipt) = (deployment.bundle, deployment.receipt)
+        leaves.add(bundle.fingerprints)
         for member in bundle.members {
             let file = receipt.files.first { $0.role == .bundle(slot: member.slot) }
             if let store = file?.storeName {
@@ -295,12 +297,12 @@ package struct RuntimeTarget: DeploymentTarget {
     package func verify(_ bundle: StagedBundle, receipt: DeploymentReceipt) async throws -> VerifiedDeployment {
         _ = try declaration.requiredProbes(for: bundle.names, certificate: bundle.certificate)
         return try await proof.prove(
-            Expectation(bundle), baseline: receipt.baseline, replaced: receipt.previousLeaves,
+            Expectation(bundle), baseline: receipt.baseline, replaced: receipt.previousLeaves, others: leaves,
             patience: .swap(limits.connect))
     }
 
     package func verifyRestored(_ receipt: DeploymentReceipt) async throws -> [EndpointObservation] {
-        try await proof.proveRestored(receipt.baseline, patience: .swap(limits.connect))
+        try await proof.proveRestored(receipt.baseline, others: leaves, patience: .swap(limits.connect))
     }
 
     package func observe(names: [AlternativeName]) async -> [EndpointObservation] {
