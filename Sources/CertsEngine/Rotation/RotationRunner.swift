@@ -106,11 +106,11 @@ struct RotationRunner: Sendable {
             log(.wrapping(error))
         }
         context.progress(rotation)
-        try context.faults.reached("before-\(rotation.step.rawValue)")
+        try context.faults.reached("before-\(rotation.step.rawValue)", at: rotation.currentNode)
     }
 
     private mutating func complete(_ completion: Rotation.Completion) throws {
-        try context.faults.reached("after-\(rotation.step.rawValue)")
+        try context.faults.reached("after-\(rotation.step.rawValue)", at: rotation.currentNode)
         rotation.complete(completion, at: context.now)
     }
 
