@@ -119,7 +119,8 @@ extension EndpointProof {
     }
 
     /// A name of somebody else may only have changed to ours where it was ours, and otherwise not at all: but a later
-    /// certificate than before is another rotation's, and no fault of this one.
+    /// certificate than before, or another one of the same rotated certificate, is another rotation's, and no fault of
+    /// this one.
     private func proveNeighbours(_ baseline: [Sighting], _ change: Change) async throws -> [Finding] {
         let results = await each(baseline) { before in await Result { try await proveNeighbour(before, change) } }
         return try results.compactMap { try $0.get() }
@@ -136,10 +137,11 @@ extension EndpointProof {
                 let wasOurs = change.replaced.contains(old) || change.mayGo.contains(old)
                 if wasOurs, change.ours.contains(served.fingerprint) { return nil }
                 let isLater = before.observation.servedNotAfter.map { served.notAfter > $0 } ?? false
-                if !change.ours.contains(served.fingerprint), isLater {
+                let isAnothers = isLater || known.areOfOneCertificate(old, served.fingerprint)
+                if !change.ours.contains(served.fingerprint), isAnothers {
                     return Finding(
                         id: "neighbour-renewed", severity: .info,
-                        message: "\(before.question.text) serves a later certificate than before, which is not this one",
+                        message: "\(before.question.text) serves another certificate than before, which is not this one",
                         remedy: "nothing, if another rotation ran at the same time")
                 }
                 last = Self.changed(before, served)

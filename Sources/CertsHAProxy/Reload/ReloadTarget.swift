@@ -83,7 +83,8 @@ package struct ReloadTarget: DeploymentTarget {
     // MARK: Apply and restore
 
     package func apply(_ deployments: [BundleDeployment]) async -> [CertsError?] {
-        await uncancelled {
+        proof.known.record(deployments)
+        return await uncancelled {
             await together(deployments, receipt: \.receipt) { deployment in
                 try await bundleFiles.install(deployment.bundle, receipt: deployment.receipt)
                 return true

@@ -163,8 +163,9 @@ package struct RuntimeTarget: DeploymentTarget {
     // MARK: Apply
 
     package func apply(_ deployments: [BundleDeployment]) async -> [CertsError?] {
+        proof.known.record(deployments)
         // Between memory and disk nobody may stop: the deadlines bound it.
-        await uncancelled {
+        return await uncancelled {
             await underLock(deployments) { try await apply($0) }
         }
     }
