@@ -48,6 +48,14 @@ struct RotationRunner: Sendable {
         }
     }
 
+    /// Whether the way forward from the current `apply` leads to a reload of this node.
+    func willReload(_ node: NodeID) -> Bool {
+        guard rotation.step == .apply else { return false }
+        return rotation.deployments.dropFirst(rotation.cursor + 1).contains {
+            $0.node == node && $0.receipt?.reloads == true
+        }
+    }
+
     /// Goes on until the rotation comes to rest.
     /// - Throws: only when the end could not be recorded; what is served is then as the thrown error says.
     mutating func advance() async throws -> Rest {
