@@ -121,9 +121,24 @@ final class Balancer: Sendable {
 }
 
 extension Balancer {
+    /// Sends one command to the master CLI. Blocking.
+    @discardableResult
+    func askMaster(_ command: String) throws -> String {
+        var tries = 500
+        while true {
+            do {
+                return try FakeHAProxy.ask(masterSocket, Data("\(command); quit\n".utf8), patience: 5)
+            } catch where tries > 0 {
+                // It listens to nobody while it executes itself anew: after its start, and for each reload.
+                tries -= 1
+                usleep(10_000)
+            }
+        }
+    }
+
     /// How often the master was asked to load its files again, and the processes that serve. Blocking.
     func processes() throws -> (reloads: Int, workers: [String]) {
-        let text = try FakeHAProxy.ask(masterSocket, Data("show proc; quit\n".utf8), patience: 5)
+        let text = try askMaster("show proc")
         let lines = text.split(separator: "\n")
         let current = lines.drop { !$0.hasPrefix("# workers") }.dropFirst().prefix { !$0.hasPrefix("#") }
         let master = lines.first { $0.contains(" master ") }?.split(whereSeparator: \.isWhitespace)
