@@ -128,7 +128,7 @@ extension Balancer {
         while true {
             do {
                 return try FakeHAProxy.ask(masterSocket, Data("\(command); quit\n".utf8), patience: 5)
-            } catch where tries > 0 {
+            } catch  where tries > 0 {
                 // It listens to nobody while it executes itself anew: after its start, and for each reload.
                 tries -= 1
                 usleep(10_000)
