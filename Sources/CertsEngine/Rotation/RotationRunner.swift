@@ -50,6 +50,14 @@ struct RotationRunner: Sendable {
         }
     }
 
+    /// Whether the way forward from the current `apply` leads to a reload of this node.
+    func willReload(_ node: NodeID) -> Bool {
+        guard rotation.step == .apply else { return false }
+        return rotation.deployments.dropFirst(rotation.cursor + 1).contains {
+            $0.node == node && $0.receipt?.reloads == true
+        }
+    }
+
     /// Goes on until the rotation comes to rest.
     /// - Throws: only when the end could not be recorded; what is served is then as the thrown error says.
     mutating func advance() async throws -> Rest {
@@ -108,11 +116,11 @@ struct RotationRunner: Sendable {
             log(.wrapping(error))
         }
         context.progress(rotation)
-        try context.faults.reached("before-\(rotation.step.rawValue)")
+        try context.faults.reached("before-\(rotation.step.rawValue)", at: rotation.currentNode)
     }
 
     private mutating func complete(_ completion: Rotation.Completion) throws {
-        try context.faults.reached("after-\(rotation.step.rawValue)")
+        try context.faults.reached("after-\(rotation.step.rawValue)", at: rotation.currentNode)
         rotation.complete(completion, at: context.now)
     }
 

@@ -16,7 +16,6 @@ package struct RuntimeTarget: DeploymentTarget {
     let session: RuntimeSession
     let limits: TargetLimits
     let logger: Logger
-    let leaves = LiveLeaves()
     let known = KnownLists()
 
     init(
@@ -195,15 +194,15 @@ package struct RuntimeTarget: DeploymentTarget {
     // MARK: Apply
 
     package func apply(_ deployments: [BundleDeployment]) async -> [CertsError?] {
+        proof.known.record(deployments)
         // Between memory and disk nobody may stop: the deadlines bound it.
-        await uncancelled {
+        return await uncancelled {
             await underLock(deployments) { try await apply($0) }
         }
     }
 
     private func apply(_ deployment: BundleDeployment) async throws {
         let (bundle, receipt) = (deployment.bundle, deployment.receipt)
-        leaves.add(bundle.fingerprints)
         for member in bundle.members {
             let file = receipt.files.first { $0.role == .bundle(slot: member.slot) }
             if let file, let store = file.storeName {
@@ -303,12 +302,11 @@ package struct RuntimeTarget: DeploymentTarget {
     package func verify(_ bundle: StagedBundle, receipt: DeploymentReceipt) async throws -> VerifiedDeployment {
         _ = try declaration.requiredProbes(for: bundle.names, certificate: bundle.certificate)
         return try await proof.prove(
-            Expectation(bundle), baseline: receipt.baseline, replaced: receipt.previousLeaves, others: leaves,
-            patience: .swap(limits.connect))
+            Expectation(bundle), baseline: receipt.baseline, replaced: receipt.previousLeaves, patience: .swap(limits.connect))
     }
 
     package func verifyRestored(_ receipt: DeploymentReceipt) async throws -> [EndpointObservation] {
-        try await proof.proveRestored(receipt.baseline, others: leaves, patience: .swap(limits.connect))
+        try await proof.proveRestored(receipt.baseline, patience: .swap(limits.connect))
     }
 
     package func observe(names: [AlternativeName]) async -> [EndpointObservation] {
