@@ -69,7 +69,7 @@ struct FallbackTarget: DeploymentTarget {
     func inspect(_ certificates: [CertificateDeclaration]) async -> [Finding] {
         // What only the hot swap cannot do is no obstacle here.
         let hot = await hot.inspect(certificates).map { finding in
-            guard finding.isBlocking, Preflight.mayFallBack.contains(finding.id) else { return finding }
+            guard Preflight.mayFallBack.contains(finding.id) else { return finding }
             return Finding(
                 id: finding.id, severity: .info, message: "\(finding.message); it is reloaded instead",
                 remedy: finding.remedy)
@@ -77,18 +77,28 @@ struct FallbackTarget: DeploymentTarget {
         return hot + (await cold.reloader.check(bundlePaths: certificates.flatMap { declaration.paths(of: $0) }))
     }
 
-    func preview(_ certificate: CertificateDeclaration, next: StagedBundle?, now: Date) async -> DeploymentPreview {
-        let preview = await hot.preview(certificate, next: next, now: now)
-        guard let obstacle = preview.findings.first(where: { $0.isBlocking && Preflight.mayFallBack.contains($0.id) })
+    func preview(_ certificate: CertificateDeclaration, next: StagedBundle?, among users: [CertificateDeclaration])
+        async -> DeploymentPreview
+    {
+        let preview = await hot.preview(certificate, next: next, among: users)
+        guard let obstacle = preview.findings.first(where: { Preflight.mayFallBack.contains($0.id) })
         else { return preview }
-        var instead = await cold.preview(certificate, next: next, now: now)
+        var instead = await cold.preview(certificate, next: next, among: users)
         instead.reason = "\(obstacle.message); \(instead.reason)"
         return instead
     }
 
     func look(at current: StagedBundle) async -> NodeSight { await hot.look(at: current) }
-    func strangers(besides expected: Set<String>) async -> [Stranger] { await hot.strangers(besides: expected) }
+
+    func strangers(besides expected: [ExpectedBundle]) async -> [Stranger] { await hot.strangers(besides: expected) }
+
     func evict(_ stranger: Stranger, keep: @Sendable (Secret) async throws -> Void) async throws {
-        try await hot.evict(stranger, keep: keep)
+        do {
+            try await hot.evict(stranger, keep: keep)
+        } catch let error as CertsError where error.code == .targetRefused && stranger.storeName != nil {
+            // HAProxy does not let go of the default certificate of a `bind` while it runs.
+            hot.logger.notice("a reload is needed", metadata: ["reason": "\(error.message)"])
+            try await cold.reload()
+        }
     }
 }

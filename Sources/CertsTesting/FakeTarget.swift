@@ -144,9 +144,9 @@ package final class FakeTarget: DeploymentTarget {
 
     package func inspect(_ certificates: [CertificateDeclaration]) async -> [Finding] { [] }
 
-    package func preview(_ certificate: CertificateDeclaration, next: StagedBundle?, now: Date) async
-        -> DeploymentPreview
-    {
+    package func preview(
+        _ certificate: CertificateDeclaration, next: StagedBundle?, among users: [CertificateDeclaration]
+    ) async -> DeploymentPreview {
         DeploymentPreview(
             method: declaration.reload.word, reason: "a fake", commands: ["replace \(declaration.bundle)"], before: [],
             findings: [])
@@ -169,7 +169,7 @@ package final class FakeTarget: DeploymentTarget {
             })
     }
 
-    package func strangers(besides expected: Set<String>) async -> [Stranger] { live.strangers }
+    package func strangers(besides expected: [ExpectedBundle]) async -> [Stranger] { live.strangers }
 
     package func evict(_ stranger: Stranger, keep: @Sendable (Secret) async throws -> Void) async throws {
         try await keep(Secret(copying: "bytes".utf8))

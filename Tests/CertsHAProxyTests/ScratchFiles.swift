@@ -37,6 +37,7 @@ final class ScratchFiles: LiveFiles {
     }
 
     func remove(_ path: String) async throws { unlink(path) }
+    func removeEntry(_ path: String) async throws { unlink(path) }
 
     func names(in directory: String) async throws -> [String] {
         try FileManager.default.contentsOfDirectory(atPath: directory).filter { name in

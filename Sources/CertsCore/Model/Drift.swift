@@ -3,8 +3,7 @@ import Foundation
 /// Where a node has something else than what is declared for it.
 package struct Drift: Sendable, Hashable {
     package let node: NodeID
-    /// `nil`: it is about the node, not about one certificate.
-    package let certificate: Name?
+    package let certificate: Name
     package let path: String
     package let kind: Kind
     /// What differs from what, in one sentence.
@@ -14,23 +13,23 @@ package struct Drift: Sendable, Hashable {
     package enum Kind: String, Sendable, Hashable, CaseIterable {
         /// The file is another certificate, and HAProxy runs with the declared one.
         case diskChanged = "disk-changed"
-        /// The leaf is the declared one, but the bytes of the file are not.
+        /// The file is not as it was deployed, although it holds no other certificate.
         case fileEdited = "file-edited"
         case fileMissing = "file-missing"
         /// HAProxy's memory holds another certificate, and the file is the declared one.
         case memoryChanged = "memory-changed"
-        /// File and memory are the same other certificate: HAProxy was restarted with old content, or somebody deployed.
+        /// Neither is the declared one: HAProxy was started with old content, or somebody deployed.
         case replaced
-        /// File and memory are right, and something else is served.
+        /// File and memory are right as far as they can be seen, and something else is served.
         case servedOther = "served-other"
         /// A copy of a bundle that HAProxy loads, or will load at its next start.
         case extraFile = "extra-file"
-        /// The node could not be looked at.
+        /// It could not be looked at; nothing is repaired there.
         case unknown
     }
 
     package init(
-        node: NodeID, certificate: Name?, path: String, kind: Kind, message: String, remedy: String
+        node: NodeID, certificate: Name, path: String, kind: Kind, message: String, remedy: String
     ) {
         self.node = node
         self.certificate = certificate
@@ -39,58 +38,104 @@ package struct Drift: Sendable, Hashable {
         self.message = message
         self.remedy = remedy
     }
+}
 
+// MARK: - Judging
+
+extension Drift {
     /// Judges one member of a certificate on a node by what each place holds.
     package static func of(_ member: NodeSight.Member, certificate: Name, on node: NodeID) -> Drift? {
-        func drift(_ kind: Kind, _ message: String, _ remedy: String? = nil) -> Drift {
-            Drift(
-                node: node, certificate: certificate, path: member.path, kind: kind, message: message,
-                remedy: remedy ?? "`certs drift --repair` deploys the declared revision again, verified")
-        }
-        let wrong = member.served.first { $0.served != nil && $0.served != member.declared }
+        guard let verdict = verdict(onPlaces: member) ?? verdict(onServed: member) else { return nil }
+        return Drift(
+            node: node, certificate: certificate, path: member.path, kind: verdict.kind, message: verdict.message,
+            remedy: verdict.remedy)
+    }
+
+    /// - Parameter why: what stands in the way of looking.
+    package static func unknown(_ certificate: Name, on node: NodeID, path: String, why: CertsError) -> Drift {
+        Drift(
+            node: node, certificate: certificate, path: path, kind: .unknown, message: why.message,
+            remedy: why.hint ?? lookFirst)
+    }
+
+    private struct Verdict {
+        let kind: Kind
+        let message: String
+        var remedy = "`certs drift --repair` deploys the declared revision again, verified"
+    }
+
+    private static let lookFirst = "mend that first: nothing is repaired where nothing can be seen"
+
+    private static func verdict(onPlaces member: NodeSight.Member) -> Verdict? {
+        let declared = member.declared.short
         switch (member.disk, member.memory) {
-        case (.other(let disk, let begin, let end), .other):
-            return drift(.replaced, "file and memory hold \(text(disk, begin, end)), not \(member.declared.short)")
+        case (.other(let disk, let begin, let end), .other(let memory, let since, let until)):
+            return Verdict(
+                kind: .replaced,
+                message: "neither is \(declared): the file holds \(text(disk, begin, end)), "
+                    + "HAProxy's memory \(text(memory, since, until))")
         case (.other(let disk, let begin, let end), .same):
-            return drift(
-                .diskChanged,
-                "the file holds \(text(disk, begin, end)), HAProxy runs with \(member.declared.short) until it reads the file again"
-            )
+            return Verdict(
+                kind: .diskChanged,
+                message: "the file holds \(text(disk, begin, end)), HAProxy runs with \(declared) until it reads it")
         case (.other(let disk, let begin, let end), _):
-            return drift(
-                wrong == nil ? .diskChanged : .replaced,
-                "the file holds \(text(disk, begin, end)), not \(member.declared.short)")
+            return Verdict(
+                kind: wronglyServed(member) == nil ? .diskChanged : .replaced,
+                message: "the file holds \(text(disk, begin, end)), not \(declared)")
+        case (.junk, _):
+            return Verdict(
+                kind: .fileEdited, message: "there is no certificate in the file: HAProxy's next start fails")
         case (.missing, _):
-            return drift(.fileMissing, "there is no file: HAProxy's next start fails or serves another one")
+            return Verdict(
+                kind: .fileMissing, message: "there is no file: HAProxy's next start fails, or serves another one")
         case (_, .other(let memory, let begin, let end)):
-            return drift(
-                .memoryChanged,
-                "HAProxy's memory holds \(text(memory, begin, end)), and the file \(member.declared.short): the next reload changes what is served"
-            )
-        case (_, .missing): return drift(.memoryChanged, "HAProxy has nothing from this file in its memory")
+            return Verdict(
+                kind: .memoryChanged,
+                message: "HAProxy's memory holds \(text(memory, begin, end)), the file \(declared): "
+                    + "its next reload changes what is served")
+        case (_, .missing):
+            return Verdict(kind: .memoryChanged, message: "HAProxy has nothing from this file in its memory")
         case (.edited, _):
-            return drift(
-                .fileEdited, "the leaf in the file is the right one, but chain, key or form are not as deployed")
-        case (.unknown(let why), _): return drift(.unknown, "the file cannot be looked at: \(why)", "mend that first")
-        default: break
+            return Verdict(
+                kind: .fileEdited,
+                message: "the leaf in the file is the right one, but chain, key or form are not as deployed")
+        case (.unknown(let why), _):
+            return Verdict(kind: .unknown, message: "the file cannot be looked at: \(why)", remedy: lookFirst)
+        default: return nil
         }
-        if let wrong, let served = wrong.served {
-            return drift(
-                .servedOther,
-                "\(wrong.endpoint.address) (\(wrong.endpoint.serverName ?? "no server name")) serves \(served.short), although file and memory are right",
-                "look for another process on the port, and for another file with the same name in the `bind`")
+    }
+
+    private static func verdict(onServed member: NodeSight.Member) -> Verdict? {
+        if let wrong = wronglyServed(member), let served = wrong.served {
+            let isSeen = member.memory == .same
+            return Verdict(
+                kind: .servedOther,
+                message: "\(wrong.endpoint.address) (\(wrong.endpoint.serverName ?? "no server name")) serves "
+                    + "\(served.short), although \(isSeen ? "file and memory are right" : "the file is right")",
+                remedy: isSeen
+                    ? "look for another certificate with the same name in the `bind`, and for another process on the port"
+                    : "`certs drift --repair` lets HAProxy read the file again, verified")
         }
         if let silent = member.served.first(where: { $0.served == nil }) {
-            return drift(
-                .unknown, "\(silent.endpoint.address) does not answer: \(silent.problem ?? "nothing is served")",
-                "start HAProxy, or correct the endpoint")
+            return Verdict(
+                kind: .unknown,
+                message: "\(silent.endpoint.address) does not answer: \(silent.problem ?? "nothing is served")",
+                remedy: "start HAProxy, or correct the endpoint; nothing is repaired where nothing can be seen")
+        }
+        if case .unknown(let why) = member.memory {
+            return Verdict(
+                kind: .unknown, message: "HAProxy's memory cannot be looked at: \(why)", remedy: lookFirst)
         }
         return nil
     }
 
+    private static func wronglyServed(_ member: NodeSight.Member) -> EndpointObservation? {
+        member.served.first { $0.served != nil && $0.served != member.declared }
+    }
+
     private static func text(_ fingerprint: String, _ begin: Date?, _ end: Date?) -> String {
-        let until = end.map { ", valid until \($0.formatted(.iso8601))" } ?? ""
         let since = begin.map { ", valid from \($0.formatted(.iso8601))" } ?? ""
+        let until = end.map { ", valid until \($0.formatted(.iso8601))" } ?? ""
         return "\(fingerprint.prefix(16))\(since)\(until)"
     }
 }

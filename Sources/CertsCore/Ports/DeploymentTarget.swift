@@ -34,19 +34,23 @@ package protocol DeploymentTarget: Sendable {
     func inspect(_ certificates: [CertificateDeclaration]) async -> [Finding]
 
     /// What a deployment would do, by the method that it would use. Changes nothing.
-    /// - Parameter next: the bundle, where it is issued already.
-    func preview(_ certificate: CertificateDeclaration, next: StagedBundle?, now: Date) async -> DeploymentPreview
+    /// - Parameters:
+    ///   - next: the bundle, where it is issued already.
+    ///   - users: every certificate of this node: none of their files is a foreign one.
+    func preview(_ certificate: CertificateDeclaration, next: StagedBundle?, among users: [CertificateDeclaration])
+        async -> DeploymentPreview
 
     /// Compares what is declared with the disk, HAProxy's memory and what is served. Changes nothing.
     /// - Parameter current: the bundle that is meant to be live.
     func look(at current: StagedBundle) async -> NodeSight
 
-    /// Files and certificates that are none of ours in the directory or list that HAProxy loads ours from.
-    /// - Parameter expected: the paths of every bundle that is declared for this node.
-    func strangers(besides expected: Set<String>) async -> [Stranger]
+    /// Copies of the expected bundles that HAProxy loads from the directory of ours, or has loaded. Certificates of
+    /// somebody else are not among them. Changes nothing.
+    /// - Parameter expected: every bundle that is declared on this host.
+    func strangers(besides expected: [ExpectedBundle]) async -> [Stranger]
 
-    /// Takes a stranger out of HAProxy's memory and out of the directory.
-    /// - Returns: its bytes, to be kept elsewhere; they are gone from the directory only after `keep` returned.
+    /// Takes a stranger out of the directory and out of HAProxy's memory.
+    /// - Parameter keep: gets its bytes; they are gone from the directory only after it returned.
     func evict(_ stranger: Stranger, keep: @Sendable (Secret) async throws -> Void) async throws
 }
 
@@ -219,15 +223,12 @@ package struct DeploymentPreview: Sendable, Hashable {
 /// What is found in each place where a certificate of one node can be.
 package struct NodeSight: Sendable, Hashable {
     package var members: [Member]
-    /// Why the node could not be looked at as a whole.
-    package var problem: String?
 
     package struct Member: Sendable, Hashable {
         package var slot: KeyType?
         package var path: String
         package var declared: Fingerprint
         package var disk: Place
-        /// HAProxy's memory; unknown where the method cannot look into it.
         package var memory: Place
         package var served: [EndpointObservation]
 
@@ -247,31 +248,55 @@ package struct NodeSight: Sendable, Hashable {
     /// One place compared with what is declared.
     package enum Place: Sendable, Hashable {
         case same
-        /// Another certificate; its fingerprint (SHA-256, or SHA-1 where HAProxy tells no other) and when it ends.
+        /// Another certificate; its fingerprint (SHA-256, or SHA-1 where HAProxy tells no other) and its validity.
         case other(fingerprint: String, notBefore: Date?, notAfter: Date?)
         /// The same leaf, but other bytes around it: chain, key or form.
         case edited
+        /// Bytes without any certificate.
+        case junk
         case missing
         case unknown(why: String)
+        /// The reload method has no way to look there.
+        case hidden
     }
 
-    package init(members: [Member], problem: String? = nil) {
+    package init(members: [Member]) {
         self.members = members
-        self.problem = problem
     }
 }
 
-/// Something that HAProxy loads, or will load at its next start, beside the bundles that are declared.
+/// A bundle that has its place in a directory.
+package struct ExpectedBundle: Sendable, Hashable {
+    /// As this host names it.
+    package let path: String
+    package let certificate: Name
+    package let names: [AlternativeName]
+
+    package init(path: String, certificate: Name, names: [AlternativeName]) {
+        self.path = path
+        self.certificate = certificate
+        self.names = names
+    }
+}
+
+/// A copy of a bundle that HAProxy loads, or will load at its next start, beside the bundle itself.
 package struct Stranger: Sendable, Hashable {
     /// As this host names it.
     package var path: String
-    /// Under which HAProxy holds it in memory; `nil`: not yet.
+    /// The one that it is a copy of.
+    package var certificate: Name
+    package var isOnDisk: Bool
+    /// Under which HAProxy holds it in memory; `nil`: not yet, or not known.
     package var storeName: String?
     /// The list that it is in.
     package var list: String?
 
-    package init(path: String, storeName: String? = nil, list: String? = nil) {
+    package init(
+        path: String, certificate: Name, isOnDisk: Bool = true, storeName: String? = nil, list: String? = nil
+    ) {
         self.path = path
+        self.certificate = certificate
+        self.isOnDisk = isOnDisk
         self.storeName = storeName
         self.list = list
     }

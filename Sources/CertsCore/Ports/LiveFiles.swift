@@ -13,6 +13,9 @@ package protocol LiveFiles: Sendable {
     /// Removes the file, if it is there, and syncs the directory.
     func remove(_ path: String) async throws
 
+    /// Removes the entry itself, if it is there, and syncs the directory: of a link the link, not what it leads to.
+    func removeEntry(_ path: String) async throws
+
     /// The names of the regular files in a directory, links to such included, unsorted; bounded in number (100,000).
     func names(in directory: String) async throws -> [String]
 

@@ -1,5 +1,5 @@
 package import CertsCore
-package import Foundation
+import Foundation
 
 /// What a check of one node found.
 package struct NodeInspection: Sendable {
@@ -33,11 +33,11 @@ extension RotationEngine {
     }
 
     /// What the rotations of a plan would do on each node. Changes nothing.
-    package func preview(_ items: [PlanItem], at now: Date) async -> [PlannedDeployment] {
-        await concurrently(items, width: width) { item in await preview(item, at: now) }.flatMap { $0 }
+    package func preview(_ items: [PlanItem]) async -> [PlannedDeployment] {
+        await concurrently(items, width: width) { item in await preview(item) }.flatMap { $0 }
     }
 
-    private func preview(_ item: PlanItem, at now: Date) async -> [PlannedDeployment] {
+    private func preview(_ item: PlanItem) async -> [PlannedDeployment] {
         guard let declaration = context.declared[item.certificate] else { return [] }
         var next: StagedBundle?
         if item.purpose == .deploy, let state = try? await context.inventory.state(of: item.certificate),
@@ -52,7 +52,8 @@ extension RotationEngine {
         }
         var planned: [PlannedDeployment] = []
         for node in nodes {
-            let preview = await context.targets[node.id]?.preview(declaration, next: next, now: now)
+            let users = context.declarations.certificates.filter { $0.targets.contains(node.id.target) }
+            let preview = await context.targets[node.id]?.preview(declaration, next: next, among: users)
             planned.append(
                 PlannedDeployment(item: item, declaration: declaration, node: node.id, preview: preview, after: after))
         }

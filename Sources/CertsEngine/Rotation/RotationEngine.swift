@@ -109,13 +109,14 @@ package struct RotationEngine: Sendable {
         }
     }
 
-    /// Deploys the current revision of each again: what is declared comes back where something else has taken its place.
-    package func redeploy(_ names: [Name]) async -> [Result] {
-        await carryOut(names) { name in
+    /// Deploys the current revision of each again, on the given nodes: what is declared comes back where something else
+    /// has taken its place.
+    package func redeploy(_ places: [Name: Set<NodeID>]) async -> [Result] {
+        await carryOut(places.keys.sorted()) { name in
             guard let revision = try await context.inventory.state(of: name)?.revision else {
                 throw nothingIssued(name)
             }
-            return .rotation(try await newRotation(name, .deploy, .drift, revision: revision))
+            return .rotation(try await newRotation(name, .deploy, .drift, revision: revision, only: places[name]))
         }
     }
 
@@ -252,9 +253,10 @@ package struct RotationEngine: Sendable {
 
     // MARK: Parts
 
-    private func newRotation(_ name: Name, _ purpose: Rotation.Purpose, _ reason: PlanReason, revision: Int?)
-        async throws -> Rotation
-    {
+    /// - Parameter nodes: where it is deployed; `nil`: wherever it is declared.
+    private func newRotation(
+        _ name: Name, _ purpose: Rotation.Purpose, _ reason: PlanReason, revision: Int?, only nodes: Set<NodeID>? = nil
+    ) async throws -> Rotation {
         let declaration = try context.declaration(of: name)
         let number: Int
         if let revision {
@@ -268,7 +270,7 @@ package struct RotationEngine: Sendable {
         }
         return Rotation(
             id: UUID().uuidString.lowercased(), certificate: name, revision: number, purpose: purpose, reason: reason,
-            deployments: deployments, startedAt: context.now)
+            deployments: deployments.filter { nodes?.contains($0.node) ?? true }, startedAt: context.now)
     }
 
     /// A step of the wall clock is believed only when a second reading agrees with it: nothing is renewed, and nothing

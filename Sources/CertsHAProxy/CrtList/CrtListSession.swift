@@ -38,6 +38,14 @@ struct CrtListSession: Sendable {
         try RuntimeReply.entries(try await session.connection.send(.entries(of: list)), of: list)
     }
 
+    /// Everything that HAProxy tells about a certificate, for those that need not be ours: one with too many names for
+    /// HAProxy's buffer must not stand in the way of others. Its fingerprint is empty then.
+    func glance(_ name: StoreName) async throws(CertsError) -> RuntimeReply.StoredCertificateDetails? {
+        let reply = try await session.connection.send(.show(name, pending: false))
+        if let glimpse = RuntimeReply.glimpse(reply) { return glimpse }
+        return try RuntimeReply.storedDetails(reply, name: name, pending: false)
+    }
+
     // MARK: Names
 
     /// The name that a new certificate from `path` gets in `list`: HAProxy compares strings, and takes into a directory

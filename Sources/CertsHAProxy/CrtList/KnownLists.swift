@@ -148,7 +148,7 @@ extension CrtListSession {
             guard list != nil || known.has(candidate.store, in: holder) else { continue }
             for text in unknown {
                 let details: RuntimeReply.StoredCertificateDetails?
-                if let name = try? StoreName(text) { details = try await session.details(name) } else { details = nil }
+                if let name = try? StoreName(text) { details = try await glance(name) } else { details = nil }
                 known.learn(text, details.map { .init($0) } ?? .init(names: []), in: holder)
             }
             clashes += known.clashes(of: candidate, in: holder)

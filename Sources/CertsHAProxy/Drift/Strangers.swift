@@ -5,79 +5,150 @@ import Logging
 
 // Copies of our bundles in a directory that HAProxy loads whole: a `server.pem.bak` becomes a certificate that is served.
 
-extension BundleFiles {
-    /// The copies in the directories of the expected bundles, as far as HAProxy loads those directories.
-    ///
-    /// A copy is a file whose name begins with that of a bundle, or that holds a certificate for one of its names. Other
-    /// certificates in the directory are somebody's, and none of our business.
-    func copies(besides expected: Set<String>, in directory: String) async -> [String] {
-        guard let names = try? await files.names(in: directory) else { return [] }
-        let ours = expected.filter { $0.hasPrefix(directory + "/") && !$0.dropFirst(directory.count + 1).contains("/") }
-        let ownFiles = Set(ours.map { String($0.dropFirst(directory.count + 1)) })
-        var ownNames = Set<String>()
-        for path in ours {
-            let file = try? await files.read(path, limit: Self.sizeLimit)
-            ownNames.formUnion(file.flatMap { CanonicalBundle.leaf(of: $0.contents) }?.record.dnsNames ?? [])
+/// The bundles of ours that belong into one directory.
+struct OwnBundles: Sendable {
+    let directory: String
+    private let names: [String: (certificate: Name, names: Set<String>)]
+
+    init(_ expected: [ExpectedBundle], in directory: String) {
+        self.directory = directory
+        var names: [String: (Name, Set<String>)] = [:]
+        for bundle in expected {
+            guard let (folder, file) = Self.split(bundle.path), folder == directory else { continue }
+            names[file] = (bundle.certificate, Set(bundle.names.map { $0.value.lowercased() }))
         }
-        var copies: [String] = []
-        for name in DirectoryCensus.foreign(among: names, expected: ownFiles) {
-            let path = "\(directory)/\(name)"
-            if ownFiles.contains(where: { name.hasPrefix($0) }) {
-                copies.append(path)
-            } else if let file = try? await files.read(path, limit: Self.sizeLimit),
-                let leaf = CanonicalBundle.leaf(of: file.contents), !ownNames.isDisjoint(with: leaf.record.dnsNames)
-            {
-                copies.append(path)
-            }
+        self.names = names
+    }
+
+    var files: Set<String> { Set(names.keys) }
+
+    /// The certificate that a file is a copy of; `nil`: somebody else's, and none of our business.
+    ///
+    /// A copy holds no name that we do not have: another certificate that shares a name with ours also serves its
+    /// owner. A file that is called like ours with something behind it may be older than our names; it still needs one
+    /// of them, or no certificate at all, which keeps HAProxy from starting.
+    /// - Parameter holds: the names in it; `nil`: there is no certificate in it.
+    func original(of file: String, holding holds: Set<String>?) -> Name? {
+        let namesakes = names.filter { file.hasPrefix($0.key) }
+        // `web.pem2.bak` is a copy of `web.pem2`, not of `web.pem`.
+        let namesake = namesakes.max { $0.key.count < $1.key.count }?.value
+        guard let holds, !holds.isEmpty else { return namesake?.certificate }
+        if let namesake, !namesake.names.isDisjoint(with: holds) { return namesake.certificate }
+        return names.sorted { $0.key < $1.key }.first { $0.value.names.isSuperset(of: holds) }?.value.certificate
+    }
+
+    /// Directory and file of a path, both normalized.
+    static func split(_ path: String) -> (directory: String, file: String)? {
+        let normal = StoreName.normalized(path)
+        guard let slash = normal.lastIndex(of: "/") else { return nil }
+        return (String(normal[..<slash]), String(normal[normal.index(after: slash)...]))
+    }
+}
+
+extension BundleFiles {
+    /// The copies on the disk, by file name.
+    func copies(beside own: OwnBundles) async -> [String: Name] {
+        guard !own.files.isEmpty, let names = try? await files.names(in: own.directory) else { return [:] }
+        var copies: [String: Name] = [:]
+        for name in DirectoryCensus.foreign(among: names, expected: own.files) {
+            guard let file = try? await files.read("\(own.directory)/\(name)", limit: Self.sizeLimit) else { continue }
+            let record = CanonicalBundle.leaf(of: file.contents)?.record
+            copies[name] = own.original(of: name, holding: record.map(Self.names))
         }
         return copies
+    }
+
+    /// What HAProxy serves a certificate for.
+    private static func names(_ record: CertificateRecord) -> Set<String> {
+        let names = record.dnsNames + record.ipAddresses
+        return Set((names.isEmpty ? [record.subjectCommonName].compactMap(\.self) : names).map { $0.lowercased() })
+    }
+
+    /// Keeps the bytes elsewhere, then takes the entry out of the directory.
+    fileprivate func remove(_ stranger: Stranger, keep: (Secret) async throws -> Void) async throws {
+        guard let file = try await files.read(stranger.path, limit: Self.sizeLimit) else { return }
+        try await keep(file.contents)
+        // A link may lead to the bundle itself.
+        try await files.removeEntry(stranger.path)
     }
 }
 
 extension ReloadTarget {
-    package func strangers(besides expected: Set<String>) async -> [Stranger] {
+    package func strangers(besides expected: [ExpectedBundle]) async -> [Stranger] {
         // Which directories HAProxy loads this method cannot ask: only a declared one counts.
         guard let directory = declaration.listFile else { return [] }
-        return await bundleFiles.copies(besides: expected, in: directory).map { Stranger(path: $0) }
+        return await bundleFiles.copies(beside: OwnBundles(expected, in: StoreName.normalized(directory))).map {
+            Stranger(path: "\(directory)/\($0.key)", certificate: $0.value)
+        }.sorted { $0.path < $1.path }
     }
 
+    /// The disk only: HAProxy's memory follows with the reload of the deployment that comes after.
     package func evict(_ stranger: Stranger, keep: @Sendable (Secret) async throws -> Void) async throws {
         try await bundleFiles.remove(stranger, keep: keep)
     }
 }
 
 extension RuntimeTarget {
-    package func strangers(besides expected: Set<String>) async -> [Stranger] {
-        guard let known = try? await lists.listNames() else { return [] }
-        let loaded = StoreName.normalized(declaration.loadedAs ?? declaration.bundle)
-        let live = StoreName.normalized(declaration.bundle)
-        guard let end = loaded.lastIndex(of: "/"), let liveEnd = live.lastIndex(of: "/"),
-            let list = known.first(where: { StoreName.normalized($0.rawValue) == loaded[..<end] })
-        else { return [] }
-        let stores = (try? await session.list().names) ?? []
-        return await bundleFiles.copies(besides: expected, in: String(live[..<liveEnd])).map { path in
-            let name = path.split(separator: "/").last.map { "\(list.rawValue)/\($0)" } ?? path
-            return Stranger(path: path, storeName: stores.contains(name) ? name : nil, list: list.rawValue)
+    package func strangers(besides expected: [ExpectedBundle]) async -> [Stranger] {
+        guard let (directory, list) = await loadedDirectory() else { return [] }
+        let own = OwnBundles(expected, in: directory)
+        let copies = await bundleFiles.copies(beside: own)
+        let stores = Set((try? await session.list().names) ?? [])
+        var strangers = copies.map { file, certificate in
+            let name = "\(list)/\(file)"
+            let isLoaded = stores.contains(name)
+            return Stranger(
+                path: "\(directory)/\(file)", certificate: certificate, storeName: isLoaded ? name : nil,
+                list: list.rawValue)
         }
+        strangers += await leftInMemory(list, own, onDisk: Set(copies.keys))
+        return strangers.sorted { $0.path < $1.path }
+    }
+
+    /// The directory of the bundles, where HAProxy has loaded it whole: as this host names it, and as HAProxy does.
+    func loadedDirectory() async -> (directory: String, list: StoreName)? {
+        guard let live = OwnBundles.split(declaration.bundle)?.directory,
+            let loaded = OwnBundles.split(declaration.loadedAs ?? declaration.bundle)?.directory,
+            let known = try? await lists.listNames(),
+            let list = known.first(where: { StoreName.normalized($0.rawValue) == loaded })
+        else { return nil }
+        return (live, list)
+    }
+
+    /// Copies that HAProxy still has, although their files are gone.
+    private func leftInMemory(_ list: StoreName, _ own: OwnBundles, onDisk: Set<String>) async -> [Stranger] {
+        guard let entries = try? await lists.entries(of: list),
+            let names = try? await files.names(in: own.directory)
+        else { return [] }
+        let known = own.files.union(onDisk).union(names)
+        var strangers: [Stranger] = []
+        for entry in Set(entries.map(\.name)) {
+            guard let (_, file) = OwnBundles.split(entry), !known.contains(file), let name = try? StoreName(entry),
+                let details = try? await lists.glance(name), !details.dnsNames.isEmpty,
+                let original = own.original(of: file, holding: Set(details.dnsNames.map { $0.lowercased() }))
+            else { continue }
+            strangers.append(
+                Stranger(
+                    path: "\(own.directory)/\(file)", certificate: original, isOnDisk: false, storeName: entry,
+                    list: list.rawValue))
+        }
+        return strangers
     }
 
     package func evict(_ stranger: Stranger, keep: @Sendable (Secret) async throws -> Void) async throws {
         try await locked {
-            if let store = stranger.storeName, let list = stranger.list {
-                let name = try StoreName(store)
+            // The disk first: what HAProxy does not let go of now is gone after its next reload.
+            try await bundleFiles.remove(stranger, keep: keep)
+            guard let store = stranger.storeName, let list = stranger.list else { return }
+            let name = try StoreName(store)
+            do {
                 try await lists.removeEntry(name, from: try StoreName(list))
                 try await lists.removeStore(name)
-                logger.notice("took a copy out of HAProxy's memory", metadata: ["file": "\(store)"])
+            } catch {
+                throw CertsError.wrapping(error).noting(
+                    "\(stranger.path) is moved aside, and HAProxy holds it until its next reload")
             }
-            try await bundleFiles.remove(stranger, keep: keep)
+            logger.notice("took a copy out of HAProxy's memory", metadata: ["file": "\(store)"])
         }
-    }
-}
-
-extension BundleFiles {
-    fileprivate func remove(_ stranger: Stranger, keep: (Secret) async throws -> Void) async throws {
-        guard let file = try await files.read(stranger.path, limit: Self.sizeLimit) else { return }
-        try await keep(file.contents)
-        try await files.remove(stranger.path)
     }
 }

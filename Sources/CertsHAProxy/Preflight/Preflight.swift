@@ -8,6 +8,8 @@ import Foundation
 struct Preflight: Sendable {
     let node: NodeDeclaration
     let files: any LiveFiles
+    /// In bytes; `nil`: the method takes a bundle of any size.
+    var sizeLimit: Int?
 
     /// The findings that a reload gets around.
     static let mayFallBack: Set<String> = ["not-loaded", "crt-name", "bundle-too-large", "sct-file"]
@@ -17,7 +19,7 @@ struct Preflight: Sendable {
         for certificate in certificates {
             for path in node.paths(of: certificate) { findings += await file(path) }
         }
-        return findings + (await directory(of: certificates))
+        return findings
     }
 
     /// The same for the files that a deployment is about to replace.
@@ -68,22 +70,21 @@ struct Preflight: Sendable {
                     message: "\(path) has no certificate with its private key: it could not be brought back",
                     remedy: "put leaf, chain and key into the one file, or deploy a new one with `certs rotate`"))
         }
-        if live.contents.count > RuntimeCommand.sizeLimit {
+        if let sizeLimit, live.contents.count > sizeLimit {
             findings.append(
                 Finding(
                     id: "bundle-too-large", severity: .warning,
-                    message:
-                        "\(path) has \(live.contents.count) bytes; the runtime API takes \(RuntimeCommand.sizeLimit)",
+                    message: "\(path) has \(live.contents.count) bytes; HAProxy's runtime API takes \(sizeLimit)",
                     remedy: "use a shorter chain, or name a `fallback` that reloads"))
         }
         return findings
     }
 
-    /// Of a `crt` directory: what HAProxy loads besides.
-    private func directory(of certificates: [CertificateDeclaration]) async -> [Finding] {
-        guard let path = node.listFile, let names = try? await files.names(in: path) else { return [] }
-        let expected = Set(certificates.flatMap { node.paths(of: $0) }.compactMap { $0.split(separator: "/").last })
-        return DirectoryCensus.findings(directory: path, files: names, expected: Set(expected.map(String.init)))
+    /// What HAProxy loads from a `crt` directory besides the bundles of `users`.
+    func foreignFiles(in directory: String?, besides users: [CertificateDeclaration]) async -> [Finding] {
+        guard let directory, let names = try? await files.names(in: directory) else { return [] }
+        let expected = users.flatMap { node.paths(of: $0) }.compactMap { OwnBundles.split($0)?.file }
+        return DirectoryCensus.findings(directory: directory, files: names, expected: Set(expected))
     }
 }
 
@@ -96,23 +97,37 @@ extension NodeDeclaration {
 
 extension ReloadTarget {
     package func inspect(_ certificates: [CertificateDeclaration]) async -> [Finding] {
+        await inspect(certificates, among: certificates)
+    }
+
+    /// - Parameter users: every certificate of this node.
+    func inspect(_ certificates: [CertificateDeclaration], among users: [CertificateDeclaration]) async -> [Finding] {
         let paths = certificates.flatMap { declaration.paths(of: $0) }
         let preflight = Preflight(node: declaration, files: files)
         return await reloader.check(bundlePaths: paths) + preflight.files(of: certificates)
+            + preflight.foreignFiles(in: declaration.listFile, besides: users)
     }
 }
 
 extension RuntimeTarget {
     package func inspect(_ certificates: [CertificateDeclaration]) async -> [Finding] {
-        let preflight = Preflight(node: declaration, files: files)
+        await inspect(certificates, among: certificates)
+    }
+
+    /// - Parameter users: every certificate of this node.
+    func inspect(_ certificates: [CertificateDeclaration], among users: [CertificateDeclaration]) async -> [Finding] {
+        let onDisk = await preflight.files(of: certificates)
         do {
-            return try await locked { try await memory(certificates) } + (await preflight.files(of: certificates))
+            let inMemory = try await locked { try await memory(certificates) }
+            let directory = await loadedDirectory()?.directory ?? declaration.listFile
+            return inMemory + onDisk + (await preflight.foreignFiles(in: directory, besides: users))
         } catch {
             let failure = CertsError.wrapping(error, subject: socket)
-            return [Finding(error: failure, id: Self.findingID(failure.code))]
-                + (await preflight.files(of: certificates))
+            return [Finding(error: failure, id: Self.findingID(failure.code))] + onDisk
         }
     }
+
+    var preflight: Preflight { Preflight(node: declaration, files: files, sizeLimit: RuntimeCommand.sizeLimit) }
 
     private static func findingID(_ code: CertsError.Code) -> String {
         switch code {

@@ -168,7 +168,7 @@ package struct ReloadTarget: DeploymentTarget {
         return failures
     }
 
-    private func reload() async throws {
+    func reload() async throws {
         if let validate = declaration.validate {
             try await CommandRunner.run(validate, purpose: "the validation command")
         }

@@ -43,8 +43,35 @@ extension RuntimeReply {
         -> StoredCertificateDetails?
     {
         guard let stored = try storedCertificate(reply, name: name, pending: pending) else { return nil }
+        return details(of: stored, try lines(of: reply))
+    }
+
+    /// Whether HAProxy's buffer (`tune.bufsize`) was too small for its reply about one certificate: 2.6 then leaves out
+    /// the rest without a word, the fingerprint first.
+    static func isCutShort(_ reply: String) -> Bool {
+        reply.hasPrefix("Filename: ") && reply.utf8.count > 8192 && !reply.utf8.suffix(2).elementsEqual("\n\n".utf8)
+    }
+
+    /// What a reply has that was cut short: names, perhaps not all, and the serial; the fingerprint is empty.
+    static func glimpse(_ reply: String) -> StoredCertificateDetails? {
+        guard isCutShort(reply) else { return nil }
+        var lines = reply.split(separator: "\n")
+        // The last line is cut somewhere; of names the whole ones count.
+        if let last = lines.popLast(), last.hasPrefix("Subject Alternative Name: "), let comma = last.lastIndex(of: ",")
+        {
+            lines.append(last[..<comma])
+        }
+        func field(_ key: String) -> String {
+            lines.first { $0.hasPrefix("\(key): ") }.map { String($0.dropFirst(key.count + 2)) } ?? ""
+        }
+        guard !field("Serial").isEmpty else { return nil }
+        let stored = StoredCertificate(status: field("Status"), serial: serial(field("Serial")), sha1: "")
+        return details(of: stored, lines)
+    }
+
+    private static func details(of stored: StoredCertificate, _ lines: [Substring]) -> StoredCertificateDetails {
         var details = StoredCertificateDetails(stored: stored)
-        for line in try lines(of: reply) {
+        for line in lines {
             guard let colon = line.firstIndex(of: ":") else { continue }
             let value = line[line.index(after: colon)...].drop { $0 == " " }
             switch line[..<colon] {

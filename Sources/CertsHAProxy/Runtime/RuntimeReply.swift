@@ -82,6 +82,13 @@ enum RuntimeReply {
         -> StoredCertificate?
     {
         let command = "show ssl cert \(pending ? "*" : "")\(name)"
+        if isCutShort(reply) {
+            throw CertsError(
+                .targetBundleTooLarge,
+                "the certificate \(name) has so many names that HAProxy's answer about it does not fit into its buffer",
+                subject: name.rawValue,
+                hint: "spread the names over several certificates, or name a `fallback` that reloads")
+        }
         let lines = try lines(of: reply)
         if lines.isEmpty || lines[0].hasPrefix("Can't display the certificate: Not found") { return nil }
         var fields: [Substring: Substring] = [:]

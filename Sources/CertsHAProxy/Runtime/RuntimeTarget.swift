@@ -53,7 +53,7 @@ package struct RuntimeTarget: DeploymentTarget {
         }
         var receipts: [FileReceipt] = []
         var previous: [Secret?] = []
-        var findings = clock + (try await Preflight(node: declaration, files: files).beforeDeployment(of: bundle))
+        var findings = clock + (try await preflight.beforeDeployment(of: bundle))
         for planned in bundleFiles.plan(bundle) {
             var live = try await files.read(planned.path, limit: BundleFiles.sizeLimit).map { LiveBundle($0) }
             var storeName: String?
@@ -161,22 +161,24 @@ package struct RuntimeTarget: DeploymentTarget {
         _ store: Store, path: String, disk onDisk: LiveBundle?, fallback: StagedBundle?, new: StagedBundle
     ) throws -> (previous: LiveBundle?, findings: [Finding]) {
         guard let memory = store.memory else { return (onDisk, []) }
-        if let onDisk, onDisk.leaf?.record.sha1 == memory.sha1 {
-            guard (try? CanonicalBundle.canonical(onDisk.contents)) != nil else {
-                throw CertsError(
-                    .targetRefused,
-                    "\(path) has no private key beside its certificate: it could not be brought back after a failure",
-                    subject: path, hint: "put the key into the file (leaf, chain, key), reload HAProxy, then run again")
-            }
-            return (onDisk, [])
-        }
+        let isComplete = onDisk.map { (try? CanonicalBundle.canonical($0.contents)) != nil } ?? false
+        if let onDisk, isComplete, onDisk.leaf?.record.sha1 == memory.sha1 { return (onDisk, []) }
         if let deployed = fallback?.members.first(where: { $0.slot == store.slot }),
             deployed.leaf.sha1 == memory.sha1
         {
             let previous = LiveBundle(deployed.pem, attributes: onDisk?.attributes)
             return (previous, [Self.drift(path, "a rollback restores the one in memory, which certs deployed")])
         }
-        if new.members.contains(where: { $0.leaf.sha1 == memory.sha1 }) { return (onDisk, []) }
+        if let same = new.members.first(where: { $0.leaf.sha1 == memory.sha1 }) {
+            // Deployed again, because somebody changed the file.
+            return (isComplete ? onDisk : LiveBundle(same.pem, attributes: onDisk?.attributes), [])
+        }
+        if let onDisk, onDisk.leaf?.record.sha1 == memory.sha1 {
+            throw CertsError(
+                .targetRefused,
+                "\(path) has no private key beside its certificate: it could not be brought back after a failure",
+                subject: path, hint: "put the key into the file (leaf, chain, key), reload HAProxy, then run again")
+        }
         let consequence =
             onDisk?.leaf == nil
             ? "the one in memory cannot be read out, so a failure could not be rolled back"
@@ -187,7 +189,7 @@ package struct RuntimeTarget: DeploymentTarget {
     private static func drift(_ path: String, _ consequence: String) -> Finding {
         Finding(
             id: "memory-differs-from-disk", severity: .warning,
-            message: "HAProxy holds another certificate in memory than \(path); \(consequence)",
+            message: "\(path) is not what HAProxy holds in memory; \(consequence)",
             remedy: "find out who changes the file or uses the runtime API beside certs")
     }
 

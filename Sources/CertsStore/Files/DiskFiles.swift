@@ -35,6 +35,11 @@ package struct DiskFiles: LiveFiles {
         }
     }
 
+    package func removeEntry(_ path: String) async throws {
+        try Self.check(path)
+        try await BlockingPool.store.run { try Self.direct(path).map { try $0.folder.remove($0.name) } }
+    }
+
     package func names(in directory: String) async throws -> [String] {
         try Self.check(directory)
         return try await BlockingPool.store.run {

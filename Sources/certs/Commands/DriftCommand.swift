@@ -26,7 +26,7 @@ struct DriftCommand: AsyncParsableCommand {
 
     struct Item: Encodable {
         let target: String
-        @OrNull var certificate: String?
+        let certificate: String
         let path: String
         let kind: String
         let message: String
@@ -34,7 +34,7 @@ struct DriftCommand: AsyncParsableCommand {
 
         init(_ drift: Drift) {
             target = drift.node.description
-            _certificate = OrNull(wrappedValue: drift.certificate?.rawValue)
+            certificate = drift.certificate.rawValue
             path = drift.path
             kind = drift.kind.rawValue
             message = TerminalText.sanitized(drift.message)
@@ -48,18 +48,22 @@ struct DriftCommand: AsyncParsableCommand {
         let assembly = try await Assembly.make(global, progress: { reporter.report($0) })
         let wanted = try names.map { try assembly.declaration($0).name }
         let scope = wanted.isEmpty ? nil : Set(wanted)
-        let found = try await assembly.engine.drift(of: scope)
+        let found = await assembly.engine.drift(of: scope)
         try print(found)
-        guard repair else {
-            if !found.isEmpty { throw ExitStatus.failed }
-            return Terminal.note("no drift")
-        }
         guard !found.isEmpty else { return Terminal.note("no drift") }
-        try await assembly.engine.recover()
-        let results = try await assembly.engine.repair(found)
-        let left = try await assembly.engine.drift(of: scope)
+        guard repair else { throw ExitStatus.failed }
+        // What an interrupted rotation left may be all that differs.
+        let recovered = try await assembly.engine.recover()
+        let wrong = recovered.isEmpty ? found : await assembly.engine.drift(of: scope)
+        let results = await assembly.engine.repair(wrong)
+        for result in RotationResults(results).items where result.code != nil {
+            let reason = [result.message, result.hint].compactMap(\.self).joined(separator: "; ")
+            Terminal.note("not repaired: \(result.certificate): \(reason)")
+        }
+        let left = await assembly.engine.drift(of: scope)
         for drift in left {
-            Terminal.note("left: \(drift.node) \(drift.path): \(TerminalText.sanitized(drift.message))")
+            Terminal.note(
+                "left: \(drift.node) \(drift.certificate) \(drift.path): \(TerminalText.sanitized(drift.message))")
         }
         let status = ExitStatus(results)
         if status != .done { throw status }
@@ -72,7 +76,7 @@ struct DriftCommand: AsyncParsableCommand {
         try Listing(
             document: Document(drift: items), items: items,
             columns: [
-                Column("target") { $0.target }, Column("certificate") { $0.certificate ?? "-" },
+                Column("target") { $0.target }, Column("certificate") { $0.certificate },
                 Column("kind") { $0.kind }, Column("path") { $0.path }, Column("what") { $0.message },
                 Column("remedy") { $0.remedy },
             ]

@@ -57,7 +57,7 @@ struct RotateCommand: AsyncParsableCommand {
                 return forced
             }
         }
-        try DryRun(await engine.preview(items, at: now), at: now).print(output.output)
+        try DryRun(await engine.preview(items), at: now).print(output.output)
     }
 }
 
