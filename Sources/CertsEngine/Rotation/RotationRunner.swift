@@ -14,6 +14,8 @@ struct RotationRunner: Sendable {
     var halfDone: Set<NodeID> = []
     /// What was seen while verifying, for the inventory.
     var observations: [NodeID: [EndpointObservation]] = [:]
+    /// Of the OCSP responses that this process fetched; `nil`: none, or by a process that died. Then they are fetched anew.
+    var staple: StapleDates?
 
     /// - Parameter resuming: the rotation comes from the journal of a process that died.
     init(context: EngineContext, _ rotation: Rotation, resuming: Bool) {

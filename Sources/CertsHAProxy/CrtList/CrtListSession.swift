@@ -38,38 +38,6 @@ struct CrtListSession: Sendable {
         try RuntimeReply.entries(try await session.connection.send(.entries(of: list)), of: list)
     }
 
-    /// The lists with an entry for this certificate.
-    func lists(containing name: StoreName) async throws(CertsError) -> [StoreName] {
-        var result: [StoreName] = []
-        for list in try await listNames()
-        where try await entries(of: list).contains(where: { $0.name == name.rawValue }) {
-            result.append(list)
-        }
-        return result
-    }
-
-    /// Everything that HAProxy tells about a certificate in its memory.
-    func details(_ name: StoreName, pending: Bool = false) async throws(CertsError)
-        -> RuntimeReply.StoredCertificateDetails?
-    {
-        try RuntimeReply.storedDetails(
-            try await session.connection.send(.show(name, pending: pending)), name: name, pending: pending)
-    }
-
-    /// Who claims which names in one list, for ``DuplicateNames``. One command for each certificate of the list.
-    ///
-    /// - Parameter limit: of a longer list only the first lines are looked at.
-    func claimants(in list: StoreName, limit: Int = 1000) async throws(CertsError) -> [DuplicateNames.Claimant] {
-        var result: [DuplicateNames.Claimant] = []
-        for entry in try await entries(of: list).prefix(limit) {
-            guard let name = try? StoreName(entry.name), let details = try await details(name) else { continue }
-            result.append(
-                .init(
-                    store: entry.name, names: details.names, filters: entry.filters, algorithm: details.algorithm))
-        }
-        return result
-    }
-
     // MARK: Names
 
     /// The name that a new certificate from `path` gets in `list`: HAProxy compares strings, and takes into a directory

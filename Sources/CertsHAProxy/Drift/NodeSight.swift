@@ -10,7 +10,7 @@ extension RuntimeTarget {
         return await bundleFiles.look(at: current, proof: proof) { member, path in
             do {
                 let known = try RuntimeSession.find(path, in: try list.get())
-                guard let known, let details = try await lists.details(known) else { return .missing }
+                guard let known, let details = try await session.details(known) else { return .missing }
                 if RuntimeSession.matches(details.stored, member.leaf) { return .same }
                 return .other(fingerprint: details.stored.sha1, notBefore: nil, notAfter: details.notAfter)
             } catch {

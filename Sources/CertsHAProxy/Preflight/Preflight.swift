@@ -10,7 +10,7 @@ struct Preflight: Sendable {
     let files: any LiveFiles
 
     /// The findings that a reload gets around.
-    static let mayFallBack: Set<String> = ["not-loaded", "crt-name", "bundle-too-large"]
+    static let mayFallBack: Set<String> = ["not-loaded", "crt-name", "bundle-too-large", "sct-file"]
 
     func files(of certificates: [CertificateDeclaration]) async -> [Finding] {
         var findings: [Finding] = []
@@ -181,7 +181,9 @@ extension RuntimeTarget {
             }
             let store = Store(slot: slot, name: name, memory: memory, list: nil)
             let names = certificate.names.compactMap { if case .dns(let name) = $0 { name } else { nil } }
-            return try await duplicates(of: store, names: names).map { clash in
+            let next = KnownLists.Certificate(
+                names: names, algorithm: (slot ?? certificate.key.members.first?.algorithm.keyType)?.nameInHAProxy)
+            return try await duplicates(of: store, next).map { clash in
                 let others = clash.stores.filter { $0 != name.rawValue }.prefix(3).joined(separator: ", ")
                 return Finding(
                     id: "duplicate-name", severity: .error,

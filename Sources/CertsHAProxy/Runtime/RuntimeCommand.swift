@@ -18,6 +18,8 @@ struct RuntimeCommand: Sendable {
 
     static let listCertificates = RuntimeCommand("show ssl cert")
     static let showProcess = RuntimeCommand("show info")
+    /// With the time of its start.
+    static let showProcessExactly = RuntimeCommand("show info float")
 
     // At the master CLI.
     static let listProcesses = RuntimeCommand("show proc")

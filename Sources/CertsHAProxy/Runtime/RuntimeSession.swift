@@ -26,6 +26,14 @@ struct RuntimeSession: Sendable {
             try await connection.send(.show(name, pending: true)), name: name, pending: true)
     }
 
+    /// Everything that HAProxy tells about a certificate in its memory, or in the open transaction on it.
+    func details(_ name: StoreName, pending: Bool = false) async throws(CertsError)
+        -> RuntimeReply.StoredCertificateDetails?
+    {
+        try RuntimeReply.storedDetails(
+            try await connection.send(.show(name, pending: pending)), name: name, pending: pending)
+    }
+
     func abort(_ name: StoreName) async throws(CertsError) -> RuntimeReply.AbortOutcome {
         try RuntimeReply.abort(try await connection.send(.abort(name)), name: name)
     }
@@ -83,9 +91,11 @@ struct RuntimeSession: Sendable {
     /// - Parameters:
     ///   - leaf: the leaf of the bundle; what HAProxy says it has is compared with it.
     ///   - companions: in the same transaction.
-    func swap(_ name: StoreName, to bundle: Secret, leaf: CertificateRecord, companions: [Companion] = [])
-        async throws(CertsError)
-    {
+    ///   - needsStaple: whether an OCSP response that HAProxy does not take stops the swap; otherwise it goes on without.
+    func swap(
+        _ name: StoreName, to bundle: Secret, leaf: CertificateRecord, companions: [Companion] = [],
+        needsStaple: Bool = true
+    ) async throws(CertsError) {
         let command = try RuntimeCommand.set(name, bundle)
         let beside = try Self.commands(for: companions, of: name)
         let before = try await process()
@@ -100,7 +110,12 @@ struct RuntimeSession: Sendable {
                     hint: "another client uses the socket at the same time: let only certs update this file",
                     retry: .later)
             }
-            for command in beside { try await addToTransaction(command, name) }
+            do throws(CertsError) {
+                for command in beside { try await addToTransaction(command, name) }
+                if companions.contains(where: { $0.kind == .ocsp }) { try await checkStaple(of: name) }
+            } catch  where error.code == .targetRefused && !needsStaple {
+                logger.warning("HAProxy goes on without the OCSP response: \(error)", metadata: ["file": "\(name)"])
+            }
             instances = try RuntimeReply.commit(try await connection.send(.commit(name)), name: name)
         } catch {
             instances = try await settle(name, leaf, after: error)
@@ -140,6 +155,16 @@ struct RuntimeSession: Sendable {
                 .targetUnexpectedReply, "HAProxy did not take '\(command.line)' into the transaction on \(name)",
                 subject: name.rawValue, hint: "let only certs update certificates at this socket, then run again",
                 retry: .later)
+        }
+    }
+
+    /// HAProxy takes a response that it will not staple (about another certificate, or by another digest) and drops it
+    /// without a word.
+    private func checkStaple(of name: StoreName) async throws(CertsError) {
+        guard try await details(name, pending: true)?.hasOwnResponse == true else {
+            throw CertsError(
+                .targetRefused, "HAProxy does not take the OCSP response for \(name)", subject: name.rawValue,
+                hint: "it must be about this certificate, by SHA-1 identifier; without it: `staple: false`")
         }
     }
 

@@ -17,6 +17,7 @@ package struct RuntimeTarget: DeploymentTarget {
     let limits: TargetLimits
     let logger: Logger
     let leaves = LiveLeaves()
+    let known = KnownLists()
 
     init(
         _ declaration: NodeDeclaration, files: any LiveFiles, proof: EndpointProof,
@@ -62,15 +63,16 @@ package struct RuntimeTarget: DeploymentTarget {
                 let choice = try chooseRollback(store, path: planned.path, disk: live, fallback: fallback, new: bundle)
                 (live, findings) = (choice.previous, findings + choice.findings)
             }
+            if case .companion(.sctl, _) = planned.role { findings += try Self.timestamps(planned, live) }
             receipts.append(
                 FileReceipt(path: planned.path, role: planned.role, storeName: storeName, previous: live?.receipt))
             previous.append(live?.contents)
         }
         if let list = stores.compactMap(\.list).first {
-            receipts.append(
-                FileReceipt(
-                    path: declaration.listFile ?? list.rawValue, role: .list, storeName: list.rawValue, previous: nil))
-            previous.append(nil)
+            let slots = stores.filter { $0.memory == nil }.map(\.slot)
+            let prepared = try await bundleFiles.prepareList(bundle.certificate, slots, storeName: list.rawValue)
+            receipts.append(prepared.receipt)
+            previous.append(prepared.lines)
         }
         let baseline = await proof.look(declaration.questions(for: bundle), now: now)
         return PreparedDeployment(
@@ -204,7 +206,8 @@ package struct RuntimeTarget: DeploymentTarget {
         leaves.add(bundle.fingerprints)
         for member in bundle.members {
             let file = receipt.files.first { $0.role == .bundle(slot: member.slot) }
-            if let store = file?.storeName {
+            if let file, let store = file.storeName {
+                try await refuseTimestamps(beside: file, since: receipt.takenAt)
                 try await swap(member, try StoreName(store), resuming: deployment.resuming)
             } else {
                 try await add(member, of: bundle.certificate, receipt)
@@ -226,6 +229,7 @@ package struct RuntimeTarget: DeploymentTarget {
         let isSwapped = memory.map { RuntimeSession.matches($0, member.leaf) } == true && member.companions.isEmpty
         if !isSwapped {
             try await session.swap(name, to: member.pem, leaf: member.leaf, companions: member.companions)
+            known.swapped(name, .init(member.leaf))
         }
     }
 
@@ -277,12 +281,14 @@ package struct RuntimeTarget: DeploymentTarget {
         }
     }
 
+    /// That of the socket: its lock is the socket's.
+    var lockedDirectory: String { BundleFiles.directory(of: socket) }
+
     /// Runs `body` under the lock of the socket.
     func locked<Value: Sendable>(_ body: () async throws -> Value) async throws -> Value {
-        let directory = socket.lastIndex(of: "/").map { String(socket[..<$0]) } ?? "."
         let lock: any HeldLock
         do {
-            lock = try await files.lockDirectory(directory.isEmpty ? "/" : directory, deadline: limits.lock)
+            lock = try await files.lockDirectory(lockedDirectory, deadline: limits.lock)
         } catch {
             // Without its directory there is no socket either, and that is what has to be said.
             if (error as? CertsError)?.code != .lockHeld { _ = try await session.list() }
