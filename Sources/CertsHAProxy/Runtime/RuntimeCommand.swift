@@ -121,6 +121,9 @@ struct RuntimeCommand: Sendable {
         return command
     }
 
+    /// Whether it puts an OCSP response into the transaction.
+    var isStaple: Bool { line.hasSuffix(".\(Companion.ocsp) <<") }
+
     /// In bytes: line, payload, and the newlines that end them.
     var size: Int { line.utf8.count + 1 + (payload.map { $0.count + 1 } ?? 0) }
 }

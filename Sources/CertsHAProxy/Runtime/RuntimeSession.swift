@@ -98,28 +98,48 @@ struct RuntimeSession: Sendable {
     ) async throws(CertsError) {
         let command = try RuntimeCommand.set(name, bundle)
         let beside = try Self.commands(for: companions, of: name)
-        let before = try await process()
-        guard !before.isStopping else { throw Self.isLeaving(before, connection.socket) }
-        try await open(name, command, leaf)
-        let instances: Int
-        do throws(CertsError) {
-            guard let staged = try await pending(name), Self.matches(staged, leaf) else {
-                throw CertsError(
-                    .targetUnexpectedReply, "HAProxy did not keep the certificate that it was sent for \(name)",
-                    subject: name.rawValue,
-                    hint: "another client uses the socket at the same time: let only certs update this file",
-                    retry: .later)
-            }
+        // Six commands in a row, each waiting for its answer: on one thread.
+        try await LoopExecutor.run { () async throws(CertsError) in
+            let before = try await process()
+            guard !before.isStopping else { throw Self.isLeaving(before, connection.socket) }
+            try await open(name, command, leaf)
+            let instances: Int
             do throws(CertsError) {
-                for command in beside { try await addToTransaction(command, name) }
-                if companions.contains(where: { $0.kind == .ocsp }) { try await checkStaple(of: name) }
-            } catch  where error.code == .targetRefused && !needsStaple {
-                logger.warning("HAProxy goes on without the OCSP response: \(error)", metadata: ["file": "\(name)"])
+                try await addToTransaction(beside, name, leaf, needsStaple: needsStaple)
+                instances = try RuntimeReply.commit(try await connection.send(.commit(name)), name: name)
+            } catch {
+                instances = try await settle(name, leaf, after: error)
             }
-            instances = try RuntimeReply.commit(try await connection.send(.commit(name)), name: name)
-        } catch {
-            instances = try await settle(name, leaf, after: error)
+            try await confirm(name, leaf, by: before)
+            logger.info(
+                "HAProxy took the certificate",
+                metadata: ["file": "\(name)", "instances": "\(instances)", "pid": "\(before.pid)"])
         }
+    }
+
+    /// The open transaction holds the leaf; then the companions are put beside it.
+    private func addToTransaction(
+        _ beside: [RuntimeCommand], _ name: StoreName, _ leaf: CertificateRecord, needsStaple: Bool
+    ) async throws(CertsError) {
+        guard let staged = try await pending(name), Self.matches(staged, leaf) else {
+            throw CertsError(
+                .targetUnexpectedReply, "HAProxy did not keep the certificate that it was sent for \(name)",
+                subject: name.rawValue,
+                hint: "another client uses the socket at the same time: let only certs update this file",
+                retry: .later)
+        }
+        do throws(CertsError) {
+            for command in beside { try await addToTransaction(command, name) }
+            if beside.contains(where: \.isStaple) { try await checkStaple(of: name) }
+        } catch  where error.code == .targetRefused && !needsStaple {
+            logger.warning("HAProxy goes on without the OCSP response: \(error)", metadata: ["file": "\(name)"])
+        }
+    }
+
+    /// HAProxy holds the leaf and uses it, and is still the process that was asked.
+    private func confirm(_ name: StoreName, _ leaf: CertificateRecord, by before: RuntimeReply.Process)
+        async throws(CertsError)
+    {
         guard let live = try await stored(name), Self.matches(live, leaf), live.status == "Used" else {
             throw CertsError(
                 .targetUnexpectedReply, "HAProxy said that it took the certificate for \(name), but holds another one",
@@ -127,9 +147,6 @@ struct RuntimeSession: Sendable {
         }
         let after = try await process()
         guard after.pid == before.pid, !after.isStopping else { throw Self.isLeaving(after, connection.socket) }
-        logger.info(
-            "HAProxy took the certificate",
-            metadata: ["file": "\(name)", "instances": "\(instances)", "pid": "\(after.pid)"])
     }
 
     /// The commands that put companions into the open transaction, the staple last: a bundle wipes it, and HAProxy needs
