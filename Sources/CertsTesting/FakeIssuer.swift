@@ -23,6 +23,7 @@ package final class FakeIssuer: Issuer {
 
     private struct State {
         var behaviour = Behaviour.honest
+        var behaviours: [Name: Behaviour] = [:]
         var issued = 0
         var asked = 0
     }
@@ -41,6 +42,11 @@ package final class FakeIssuer: Issuer {
         get { state.withLock { $0.behaviour } }
         set { state.withLock { $0.behaviour = newValue } }
     }
+    /// Another behaviour for one certificate.
+    package func behave(_ behaviour: Behaviour?, for certificate: Name) {
+        state.withLock { $0.behaviours[certificate] = behaviour }
+    }
+
     /// How many certificates left this issuer.
     package var issued: Int { state.withLock { $0.issued } }
     package var asked: Int { state.withLock { $0.asked } }
@@ -53,7 +59,7 @@ package final class FakeIssuer: Issuer {
         var csr = try CertificateRequest(der: request.csr)
         var names = request.declaration.names
         var moment = now
-        switch behaviour {
+        switch state.withLock({ $0.behaviours[request.declaration.name] ?? $0.behaviour }) {
         case .honest: break
         case .pending: return .pending(ResumeHandle("ticket"), retryAt: nil)
         case .fails(let retry):

@@ -69,13 +69,20 @@ import Testing
         #expect(CertsError.wrapping(error, stage: .key, subject: "x").stage == .key)
     }
 
-    @Test func everyStepHasItsFaultPoints() {
+    @Test func everyStepHasItsFaultPoints() throws {
         let names = FaultPoints.allNames
         for step in Rotation.Step.allCases where step != .finished {
             #expect(names.contains("before-\(step.rawValue)") && names.contains("after-\(step.rawValue)"))
         }
         #expect(throws: CertsError(.internal, "")) { try FaultPoints("before-key:fail").reached("before-key") }
         #expect(throws: Never.self) { try FaultPoints("before-key:fail").reached("after-key") }
+        let (third, fifth) = (
+            NodeID(try Name("edge"), node: try Name("n3")), NodeID(try Name("edge"), node: try Name("n5"))
+        )
+        let onThird = FaultPoints("after-apply@edge/n3:fail")
+        #expect(throws: CertsError(.internal, "")) { try onThird.reached("after-apply", at: third) }
+        #expect(throws: Never.self) { try onThird.reached("after-apply", at: fifth) }
+        #expect(throws: Never.self) { try onThird.reached("after-apply") }
     }
 
     @Test(arguments: [("00ff", [0, 255]), ("AB:cd", [0xab, 0xcd]), ("", [])] as [(String, [UInt8])])

@@ -20,29 +20,37 @@ struct EngineWorld {
         return name
     }()
 
-    init(targets count: Int = 1, certificates: [String] = ["messenger"], validity: TimeInterval = 90 * 86400)
-        async throws
-    {
+    /// - Parameters:
+    ///   - count: how many targets each certificate goes to; with `waves`: how many nodes, `n1` on, of one target `edge`.
+    ///   - reloads: whether they reload, and so share their reloads.
+    init(
+        targets count: Int = 1, waves: [TargetDeclaration.Wave]? = nil, reloads: Bool = false,
+        certificates: [String] = ["messenger"], validity: TimeInterval = 90 * 86400
+    ) async throws {
         directory = try TemporaryDirectory()
         clock = ManualClock()
         state = try await StateDirectory.open(at: directory.path + "/state", create: true)
         database = try await Database.open(in: state)
         issuer = try FakeIssuer(name: Name("fake"), validity: validity, now: clock.now.wall)
         let root = directory.path
-        let targets = try (0..<count).map { index in
-            FakeTarget(
-                NodeDeclaration(
-                    id: NodeID(try Name("target-\(index)")), bundle: "\(root)/{name}.pem", reload: .runtime(socket: "/none"),
-                    endpoints: [Endpoint(host: "127.0.0.1", port: 1000 + index, serverName: "messenger.example.com")]))
+        let nodes = try (0..<count).map { index in
+            NodeDeclaration(
+                id: waves == nil
+                    ? NodeID(try Name("target-\(index)")) : NodeID(try Name("edge"), node: try Name("n\(index + 1)")),
+                bundle: "\(root)/{name}.pem", reload: .runtime(socket: "/none"),
+                endpoints: [Endpoint(host: "127.0.0.1", port: 1000 + index, serverName: "messenger.example.com")])
         }
-        self.targets = targets
+        targets = nodes.map { FakeTarget($0, reloads: reloads) }
+        let declared =
+            try waves.map { [TargetDeclaration(name: try Name("edge"), nodes: nodes, waves: $0)] }
+            ?? nodes.map { TargetDeclaration($0) }
         declarations = Declarations(
             stateDirectory: state.path, issuers: [IssuerDeclaration(name: issuer.name, kind: .selfSigned(validity: 1))],
             certificates: try certificates.map {
                 CertificateDeclaration(
                     name: try Name($0), names: [.dns("messenger.example.com")], issuer: try Name("fake"),
-                    targets: targets.map(\.declaration.id.target))
-            }, targets: targets.map { TargetDeclaration($0.declaration) })
+                    targets: declared.map(\.name))
+            }, targets: declared)
     }
 
     /// An engine as a new process would make it, on the same files.
@@ -63,7 +71,17 @@ struct EngineWorld {
                 progress: progress))
     }
 
-    func certificateState() async throws -> CertificateState? { try await database.state(of: Self.name) }
+    func certificateState(_ name: Name = name) async throws -> CertificateState? { try await database.state(of: name) }
+
+    /// Of the current revision.
+    func current(_ name: Name = name) async throws -> Fingerprint? {
+        try await certificateState(name)?.currentRecord?.fingerprint
+    }
+
+    /// What each target serves of a certificate.
+    func served(_ name: Name = name) -> Set<Fingerprint?> {
+        Set(targets.map { $0.live.files[$0.declaration.bundlePath(for: name)]?.served })
+    }
 
     /// The revisions of which a directory is left.
     func revisions() async throws -> [Int] { try await state.revisions(of: Self.name) }

@@ -68,6 +68,40 @@ import Testing
         #expect(try await world.certificateState()?.revision == 1)
     }
 
+    @Test func everyTickLooksForDrift() async throws {
+        let world = try await EngineWorld(targets: 2)
+        let (timer, published) = Self.timer(world)
+        func exposition() -> String { String(decoding: published.current.metricsText, as: UTF8.self) }
+        await timer.tick()
+        #expect(exposition().contains("certs_drift{target=\"target-0\"} 0\n"))
+        #expect(exposition().contains("certs_drift{target=\"target-1\"} 0\n"))
+        #expect(try await world.database.task(RenewalTimer.driftTaskName)?.lastSuccessAt != nil)
+
+        // The planner would deploy it again: it cannot.
+        world.targets[1].live.served = Fingerprint(hex: String(repeating: "ee", count: 32))
+        world.targets[0].live.failing = ["prepare"]
+        await timer.tick()
+        #expect(exposition().contains("certs_drift{target=\"target-0\"} 0\n"))
+        #expect(exposition().contains("certs_drift{target=\"target-1\"} 1\n"))
+    }
+
+    @Test func aNodeThatCannotBeLookedAtHasNoFigure() async throws {
+        let world = try await EngineWorld(targets: 2)
+        let engine = world.engine()
+        let published = PublishedSnapshot()
+        let publisher = SnapshotPublisher(context: engine.context, published: published, version: "test")
+        await publisher.publish()
+        #expect(!String(decoding: published.current.metricsText, as: UTF8.self).contains("certs_drift{"))
+        await publisher.publish([
+            Drift(
+                node: world.targets[0].declaration.id, certificate: EngineWorld.name, path: "/x.pem", kind: .unknown,
+                message: "nothing answers", remedy: "start it")
+        ])
+        let text = String(decoding: published.current.metricsText, as: UTF8.self)
+        #expect(!text.contains("certs_drift{target=\"target-0\"}"))
+        #expect(text.contains("certs_drift{target=\"target-1\"} 0\n"))
+    }
+
     @Test func isNotReadyBeforeThePlannerHasRun() async throws {
         let world = try await EngineWorld()
         let engine = world.engine()

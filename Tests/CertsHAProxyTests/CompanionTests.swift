@@ -57,7 +57,7 @@ import Testing
             issuer: growing.site.pki.intermediate.certificate, ocspResponse: try response(in: growing))
         try await growing.lists.createStore(
             growing.name, bundle: try chainless(growing), leaf: growing.new.leaf, companions: companions)
-        #expect(try await growing.lists.details(growing.name)?.hasOwnResponse == true)
+        #expect(try await growing.lists.session.details(growing.name)?.hasOwnResponse == true)
         try await growing.lists.addEntry(growing.name, to: growing.list)
         #expect(try isStapled(growing))
         #expect(try await growing.served == growing.new.fingerprint)
@@ -70,11 +70,11 @@ import Testing
     @Test func setsCompanionsThatAnEarlierRunDidNot() async throws {
         let growing = try await GrowingSite.crtList()
         try await growing.lists.createStore(growing.name, bundle: growing.new.pem, leaf: growing.new.leaf)
-        #expect(try await growing.lists.details(growing.name)?.hasOwnResponse == false)
+        #expect(try await growing.lists.session.details(growing.name)?.hasOwnResponse == false)
         let companions = BundleCompanions(ocspResponse: try response(in: growing))
         try await growing.lists.createStore(
             growing.name, bundle: growing.new.pem, leaf: growing.new.leaf, companions: companions)
-        #expect(try await growing.lists.details(growing.name)?.hasOwnResponse == true)
+        #expect(try await growing.lists.session.details(growing.name)?.hasOwnResponse == true)
     }
 
     @Test func refusesAResponseAboutAnotherCertificateThatHAProxyWouldTake() async throws {
@@ -86,7 +86,7 @@ import Testing
         }
         #expect(failure?.code == .targetRefused)
         #expect(try await growing.transaction() == nil)
-        #expect(try await growing.lists.details(growing.name) == nil)
+        #expect(try await growing.lists.session.details(growing.name) == nil)
 
         let haproxy = growing.haproxy
         try await growing.deploy()

@@ -40,7 +40,7 @@ import Testing
         let growing = try await GrowingSite.crtList()
         try leave(leftover, in: growing)
         try await growing.withdraw()
-        #expect(try await growing.lists.details(growing.name) == nil)
+        #expect(try await growing.lists.session.details(growing.name) == nil)
         #expect(try await growing.transaction() == nil)
         #expect(try await growing.served == growing.site.first.fingerprint)
     }
@@ -106,7 +106,7 @@ import Testing
                     try await GrowingSite.lists(at: fake.path).createStore(
                         growing.name, bundle: growing.new.pem, leaf: growing.new.leaf)
                 }
-                let left = try await growing.lists.details(growing.name)?.stored
+                let left = try await growing.lists.session.details(growing.name)?.stored
                 if failure == nil {
                     #expect(left?.status == "Unused", "step \(step)")
                 } else {
@@ -127,7 +127,7 @@ import Testing
             _ = await error { try await growing.withdraw(through: GrowingSite.lists(at: fake.path)) }
             let isOver = fake.state.commands.count <= step
             try await growing.withdraw()
-            #expect(try await growing.lists.details(growing.name) == nil, "step \(step)")
+            #expect(try await growing.lists.session.details(growing.name) == nil, "step \(step)")
             #expect(try await growing.served == growing.site.first.fingerprint)
             if isOver { break }
         }
@@ -146,6 +146,6 @@ import Testing
         #expect(failure?.code == .targetRefused)
         #expect(failure?.message.contains("inconsistencies") == true)
         #expect(try await growing.transaction() == nil)
-        #expect(try await growing.lists.details(growing.name) == nil)
+        #expect(try await growing.lists.session.details(growing.name) == nil)
     }
 }

@@ -16,17 +16,17 @@ import Testing
         try await growing.deploy()
         #expect(try await growing.served == growing.new.fingerprint)
         #expect(try await Site.served(growing.haproxy.port) == growing.site.first.fingerprint)
-        let details = try #require(try await growing.lists.details(growing.name))
+        let details = try #require(try await growing.lists.session.details(growing.name))
         #expect(details.stored.status == "Used")
         #expect(details.dnsNames == [GrowingSite.newHost])
         let notAfter = try #require(details.notAfter)
         #expect(abs(notAfter.timeIntervalSince(growing.new.leaf.notAfter)) < 1)
-        #expect(try await growing.lists.lists(containing: growing.name) == [growing.list])
+        #expect(try await growing.entries().count == 1)
 
         try await growing.withdraw()
         #expect(try await growing.served == growing.site.first.fingerprint)
-        #expect(try await growing.lists.details(growing.name) == nil)
-        #expect(try await growing.lists.lists(containing: growing.name) == [])
+        #expect(try await growing.lists.session.details(growing.name) == nil)
+        #expect(try await growing.entries().isEmpty)
         #expect(try RuntimeReply.process(try growing.haproxy.ask("show info")).pid == before.pid)
     }
 
@@ -174,7 +174,7 @@ import Testing
         try growing.haproxy.ask("set ssl cert \(growing.site.path) <<", payload: foreign.pem.data)
         let failure = await error { try await growing.deploy() }
         #expect(failure?.code == .targetForeignTransaction)
-        #expect(try await growing.lists.details(growing.name) == nil)
+        #expect(try await growing.lists.session.details(growing.name) == nil)
         #expect(try await growing.transaction() == growing.site.path)
         #expect(try growing.haproxy.ask("commit ssl cert \(growing.site.path)").contains("Success!"))
         #expect(try await Site.served(growing.haproxy.port) == foreign.fingerprint)
@@ -199,12 +199,16 @@ import Testing
     @Test func findsTheNamesThatTwoCertificatesClaim() async throws {
         let growing = try await GrowingSite.crtList()
         try await growing.deploy()
-        #expect(DuplicateNames.clashes(among: try await growing.lists.claimants(in: growing.list)).isEmpty)
+        let candidate = DuplicateNames.Claimant(
+            store: growing.site.path, names: [Site.host], algorithm: "EC256")
+        func clashes() async throws -> [DuplicateNames.Clash] {
+            try await growing.lists.clashes(of: candidate, known: KnownLists())
+        }
+        #expect(try await clashes().isEmpty)
         let copy = try CrtListSession.storeName(for: growing.site.directory.path("certs/copy.pem"), in: growing.list)
         let second = try growing.site.bundle(3)
         try await growing.lists.createStore(copy, bundle: second.pem, leaf: second.leaf)
         try await growing.lists.addEntry(copy, to: growing.list)
-        let clashes = DuplicateNames.clashes(among: try await growing.lists.claimants(in: growing.list))
-        #expect(clashes == [.init(name: Site.host, stores: [growing.site.path, copy.rawValue])])
+        #expect(try await clashes() == [.init(name: Site.host, stores: [copy.rawValue, growing.site.path])])
     }
 }

@@ -109,6 +109,7 @@ import Testing
 
     @Test func seesThatNoMountHasTheBundle() async throws {
         try await RealDocker.withContainer(scene.recipe) { name, _ in
+            try await scene.waitUntilServed()
             let path = scene.site.directory.path("elsewhere/server.pem")
             let findings = await (try scene.reloader(.name(name))).check(bundlePaths: [scene.site.path, path])
             #expect(findings.map(\.id) == ["docker-bundle-not-mounted"])
@@ -146,7 +147,7 @@ import Testing
             kill(pid_t(master), SIGSTOP)
             defer { kill(pid_t(master), SIGCONT) }
             let failure = await error {
-                _ = try await scene.reloader(.name(name)).reload(within: .seconds(1))
+                _ = try await scene.reloader(.name(name)).reload(within: .seconds(4))
             }
             #expect(failure?.code == .targetReloadFailed)
             #expect(failure?.message.contains("no new worker within") == true, "\(failure?.message ?? "no error")")

@@ -40,7 +40,7 @@ import Testing
         let directory = site.site.directory
         let reloader = try reloader(
             directory, state: Self.state(pid: site.haproxy.pid), onReload: "kill -USR2 \(site.haproxy.pid)")
-        #expect(await reloader.check(bundlePaths: []).isEmpty)
+        #expect(await reloader.check(bundlePaths: []) == [])
         let earlier = site.haproxy.workers
         let new = try site.site.bundle(2)
         try site.install(new)

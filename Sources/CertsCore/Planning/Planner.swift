@@ -18,7 +18,8 @@ package struct Planner: Sendable {
     package func item(for declaration: CertificateDeclaration, state: CertificateState?, at now: Date) -> PlanItem {
         let verdict =
             Self.checks.lazy.compactMap { $0(declaration, state, now) }.first
-            ?? notServed(declaration, state, now) ?? stapleDue(declaration, state, now) ?? Self.byLifetime(declaration, state) ?? Verdict(.notIssued, at: now)
+            ?? notServed(declaration, state, now) ?? stapleDue(declaration, state, now)
+            ?? Self.byLifetime(declaration, state) ?? Verdict(.notIssued, at: now)
         let isDue = verdict.at <= now.addingTimeInterval(lookAhead)
         return PlanItem(
             certificate: declaration.name, dueAt: verdict.at, reason: verdict.reason, purpose: verdict.purpose,
@@ -72,7 +73,9 @@ package struct Planner: Sendable {
 
     /// Ensures that the key is of the declared algorithm.
     static let keyChanged: Check = { declaration, state, now in
-        state?.requested.flatMap { $0.keyAlgorithms == declaration.key.algorithms ? nil : Verdict(.keyChanged, at: now) }
+        state?.requested.flatMap {
+            $0.keyAlgorithms == declaration.key.algorithms ? nil : Verdict(.keyChanged, at: now)
+        }
     }
 
     /// Ensures that exactly the declared names were asked for.
@@ -123,6 +126,8 @@ package struct Planner: Sendable {
     /// Ensures that a staple is fetched anew well before it ends, and before the timer runs too late for it.
     private func stapleDue(_ declaration: CertificateDeclaration, _ state: CertificateState?, _ now: Date) -> Verdict? {
         guard declaration.staple, !declaration.targets.isEmpty, let state, state.revision != nil else { return nil }
+        // A new certificate comes with a new staple; and no responder that is away may keep it from being renewed.
+        if let due = Self.byLifetime(declaration, state), due.at <= now.addingTimeInterval(lookAhead) { return nil }
         guard let staple = state.staple else { return Verdict(.staple, at: now, purpose: .deploy) }
         let endsBeforeNextRun = staple.nextUpdate.map { $0 <= now.addingTimeInterval(lookAhead) } ?? false
         return staple.refreshAt <= now || endsBeforeNextRun ? Verdict(.staple, at: now, purpose: .deploy) : nil

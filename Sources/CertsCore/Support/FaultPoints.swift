@@ -3,7 +3,8 @@ import Foundation
 /// Named places where a test makes the process die or fail: `CERTS_FAULT=after-apply:kill`.
 ///
 /// Read once at start; without the variable a point costs one comparison. Each step of a rotation has a point before
-/// it (its intent is recorded, nothing is done) and after it (done, not yet recorded).
+/// it (its intent is recorded, nothing is done) and after it (done, not yet recorded). `after-apply@edge/n3` is that point
+/// on one node; without a node it is the first that is reached.
 package struct FaultPoints: Sendable {
     package enum Effect: String, Sendable {
         /// As `kill -9`.
@@ -28,8 +29,11 @@ package struct FaultPoints: Sendable {
         Rotation.Step.allCases.filter { $0 != .finished }.flatMap { ["before-\($0.rawValue)", "after-\($0.rawValue)"] }
     }
 
-    package func reached(_ name: @autoclosure () -> String) throws {
-        guard let point, point == name() else { return }
+    /// - Parameter node: the one that the step is about, if it is about one.
+    package func reached(_ name: @autoclosure () -> String, at node: NodeID? = nil) throws {
+        guard let point else { return }
+        let name = name()
+        guard point == name || node.map({ point == "\(name)@\($0)" }) == true else { return }
         switch effect {
         case .kill: kill(getpid(), SIGKILL)
         case .fail: throw CertsError(.internal, "the fault point \(point) was set to fail", retry: .later)

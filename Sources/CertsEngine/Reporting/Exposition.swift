@@ -8,17 +8,21 @@ package struct Exposition: Sendable {
     package var states: [CertificateState]
     package var tallies: [RotationTally]
     package var tasks: [TaskRecord]
+    /// How much of each node was found to be not as declared; `nil`: it was not looked at.
+    package var drift: [NodeID: Int]?
     package var now: Date
 
     package init(
         declarations: [CertificateDeclaration], targets: [TargetDeclaration], states: [CertificateState],
-        tallies: [RotationTally], tasks: [TaskRecord], now: Date
+        tallies: [RotationTally], tasks: [TaskRecord], drift: [NodeID: Int]? = nil,
+        now: Date
     ) {
         self.declarations = declarations
         self.targets = targets
         self.states = states
         self.tallies = tallies
         self.tasks = tasks
+        self.drift = drift
         self.now = now
     }
 
@@ -32,7 +36,7 @@ package struct Exposition: Sendable {
 
     package func families() -> [MetricFamily] {
         let series = allSeries()
-        return validityFamilies(series) + rotationFamilies() + taskFamilies()
+        return validityFamilies(series) + rotationFamilies() + [driftFamily()] + taskFamilies()
     }
 
     private func validityFamilies(_ series: [Series]) -> [MetricFamily] {
@@ -127,6 +131,15 @@ package struct Exposition: Sendable {
         ]
     }
 
+    private func driftFamily() -> MetricFamily {
+        MetricFamily(
+            "certs_drift", .gauge,
+            help: "Places on a node that are not as declared: disk, memory, served, copies; absent while not known.",
+            samples: (drift ?? [:]).sorted { $0.key < $1.key }.map { node, count in
+                .init(Double(count), ["target": node.description])
+            })
+    }
+
     private func taskFamilies() -> [MetricFamily] {
         func times(_ name: String, _ help: String, _ value: (TaskRecord) -> Date?) -> MetricFamily {
             MetricFamily(
@@ -167,10 +180,12 @@ package struct Exposition: Sendable {
                 byInstance[instance] = observation
             }
             if byInstance.isEmpty {
-                let endpoints = targets.filter { declaration.targets.contains($0.name) }.flatMap(\.nodes).flatMap(\.endpoints)
-                    .filter { one in
-                        one.serverName.map { host in declaration.names.contains { $0.covers(host) } } ?? true
-                    }
+                let endpoints = targets.filter { declaration.targets.contains($0.name) }.flatMap(\.nodes).flatMap(
+                    \.endpoints
+                )
+                .filter { one in
+                    one.serverName.map { host in declaration.names.contains { $0.covers(host) } } ?? true
+                }
                 let instances = Set(endpoints.map { instance($0, declaration) })
                 let fallback = declaration.names.first?.value ?? state.name.rawValue
                 for name in instances.isEmpty ? [fallback] : instances.sorted() {

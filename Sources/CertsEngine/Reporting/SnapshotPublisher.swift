@@ -1,4 +1,4 @@
-import CertsCore
+package import CertsCore
 import Foundation
 import Logging
 
@@ -10,6 +10,8 @@ package actor SnapshotPublisher {
     private let version: String
     private var lastRendered: ContinuousClock.Instant?
     private var hasTicked = false
+    /// Of the last look; `nil`: none yet.
+    private var drift: [NodeID: Int]?
 
     package init(context: EngineContext, published: PublishedSnapshot, version: String) {
         self.context = context
@@ -31,13 +33,26 @@ package actor SnapshotPublisher {
         await publish()
     }
 
+    /// The nodes have been looked at: what of them is not as declared.
+    package func publish(_ found: [Drift]) async {
+        var counts: [NodeID: Int] = [:]
+        for node in context.declarations.targets.flatMap(\.nodes).map(\.id) {
+            let own = found.filter { $0.node == node }
+            let known = own.filter { $0.kind != .unknown }
+            // Where something could not be looked at and nothing else differs, nobody knows.
+            if own.isEmpty || !known.isEmpty { counts[node] = known.count }
+        }
+        drift = counts
+        await publish()
+    }
+
     package func publish() async {
         lastRendered = .now
         do {
             let exposition = Exposition(
                 declarations: context.declarations.certificates, targets: context.declarations.targets,
                 states: try await context.inventory.states(), tallies: try await context.journal.tallies(),
-                tasks: try await context.schedule.tasks(), now: context.now)
+                tasks: try await context.schedule.tasks(), drift: drift, now: context.now)
             let families = exposition.families() + ProcessMetrics.families(version: version)
             published.replace(
                 with: .init(

@@ -50,13 +50,7 @@ extension EngineContext {
                     subject: certificate.rawValue,
                     hint: "issue anew with `certs rotate \(certificate)`")
             }
-            var companions: [Companion] = []
-            for kind in Companion.Kind.allCases {
-                let file = RevisionFile.companion(kind, key.slot)
-                if let contents = try await revisions.read(file, of: certificate, revision: revision) {
-                    companions.append(Companion(kind, contents.withBytes { Data($0) }))
-                }
-            }
+            let companions = try await companions(of: certificate, revision, key.slot)
             members.append(
                 .init(slot: key.slot, pem: pem, leaf: record, fingerprint: fingerprint, companions: companions))
         }
@@ -64,6 +58,30 @@ extension EngineContext {
             certificate: certificate, revision: revision, members: members, names: manifest.requested.names,
             neighbours: neighbours(of: certificate))
     }
+
+    /// What was staged beside the bundle; a staple only while it is wanted and valid, because HAProxy takes no other.
+    private func companions(of certificate: Name, _ revision: Int, _ slot: KeyType?) async throws -> [Companion] {
+        var companions: [Companion] = []
+        for kind in Companion.Kind.allCases {
+            let file = RevisionFile.companion(kind, slot)
+            if let contents = try await revisions.read(file, of: certificate, revision: revision) {
+                companions.append(Companion(kind, contents.withBytes { Data($0) }))
+            }
+        }
+        guard let staple = companions.first(where: { $0.kind == .ocsp }) else { return companions }
+        let chain = try await storedChain(certificate, revision, slot)
+        let beside = companions.first { $0.kind == .issuer }?.contents
+        let issuer = chain.dropFirst().first ?? beside.flatMap { try? CertificateReader.certificates(in: $0).first }
+        let end = now.addingTimeInterval(Self.restOfStaple)
+        let isValid =
+            chain.first.flatMap { leaf in
+                issuer.flatMap { try? OCSPStaple(der: staple.contents, leaf: leaf, issuer: $0, now: end) }
+            } != nil
+        return declared[certificate]?.staple == true && isValid ? companions : companions.filter { $0.kind != .ocsp }
+    }
+
+    /// HAProxy 2.6 serves a staple until so many seconds before its end.
+    private static let restOfStaple: TimeInterval = 300
 
     /// A few names of other certificates that go to the same targets: enough to notice that one of them is changed by
     /// accident, few enough not to probe every certificate for each.

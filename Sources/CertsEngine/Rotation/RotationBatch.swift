@@ -25,15 +25,13 @@ struct RotationBatch {
     /// Until every rotation has ended or waits for its issuer.
     mutating func run() async {
         while !paused.isEmpty {
-            let groups = Dictionary(grouping: paused.indices) { paused[$0].step }
+            let due = due
+            let groups = Dictionary(grouping: paused.filter { due.contains($0.step) }, by: \.step)
+            paused.removeAll { due.contains($0.step) }
             let taken = await withTaskGroup(of: [Paused].self) { tasks in
-                for (step, members) in groups {
-                    let group = members.map { paused[$0] }
-                    tasks.addTask { await Self.take(step, group) }
-                }
+                for (step, group) in groups { tasks.addTask { await Self.take(step, group) } }
                 return await tasks.reduce(into: []) { $0 += $1 }
             }
-            paused = []
             for outcome in await concurrently(taken, width: width, Self.advance) {
                 switch outcome {
                 case .success(let rotation): settle(rotation)
@@ -41,6 +39,16 @@ struct RotationBatch {
                 }
             }
         }
+    }
+
+    /// The steps that no other rotation will come to later; all of them, where each waits for another.
+    private var due: Set<RotationRunner.SharedStep?> {
+        let steps = Set(paused.map(\.step))
+        let complete = steps.filter { step in
+            guard let step, !step.isRestore else { return true }
+            return !paused.contains { $0.step != step && $0.runner.willReload(step.node) }
+        }
+        return complete.isEmpty ? steps : complete
     }
 
     private mutating func settle(_ rotation: Paused) {

@@ -65,7 +65,10 @@ package struct RotationEngine: Sendable {
         let now = context.now
         var names: Set<Name>?
         if scope == .indexed {
-            names = Set(try await context.inventory.due(by: now.addingTimeInterval(context.planner.lookAhead)))
+            // The index knows when certificates end, not when their staples do.
+            let stapled = context.declarations.certificates.filter(\.staple).map(\.name)
+            let due = try await context.inventory.due(by: now.addingTimeInterval(context.planner.lookAhead))
+            names = Set(due + stapled)
         }
         let items = try await plan(at: now, only: names)
         let (wanted, others) = (items.filter(Self.isWanted), items.filter { !Self.isWanted($0) })
@@ -113,8 +116,7 @@ package struct RotationEngine: Sendable {
             guard let revision = try await context.inventory.state(of: name)?.revision else {
                 throw nothingIssued(name)
             }
-            return .rotation(
-                try await newRotation(name, .deploy, .notServed, revision: revision, only: places[name]))
+            return .rotation(try await newRotation(name, .deploy, .drift, revision: revision, only: places[name]))
         }
     }
 
@@ -179,13 +181,9 @@ package struct RotationEngine: Sendable {
     @discardableResult
     package func recover() async throws -> [Result] {
         let open = try await context.journal.openRotations()
-        let stale = Dictionary(open.map { ($0.certificate, $0) }, uniquingKeysWith: { first, _ in first })
-        let results = await carryOut(stale.keys.sorted()) { name in
-            // Ended meanwhile, by the process that held the lock.
-            let ended = stale[name].map { Beginning.nothing(.rotated($0)) }
-            guard let rotation = try await openRotation(of: name) else {
-                return try ended ?? { throw nothingIssued(name) }()
-            }
+        let results = await carryOut(Set(open.map(\.certificate)).sorted()) { name in
+            // Ended meanwhile, by the process that held the lock: that one has told it.
+            guard let rotation = try await openRotation(of: name) else { return .nothing(nil) }
             if rotation.step == .issue, rotation.resumeHandle != nil, let at = rotation.resumeAt, at > context.now {
                 return .nothing(.waiting(rotation))
             }

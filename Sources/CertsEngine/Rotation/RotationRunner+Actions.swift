@@ -143,6 +143,7 @@ extension RotationRunner {
                     keyAlgorithm: member.algorithm, now: now)
             }
             records += chain.first.map { [$0.record] } ?? []
+            findings += Self.mustStaple(chain.first?.record, declaration)
         }
         try judge(findings, rotation)
         guard known == nil else { return }
@@ -150,6 +151,16 @@ extension RotationRunner {
             certificate: rotation.certificate, revision: rotation.revision, requested: declaration.requested,
             records: records, issuedAt: now)
         try await write(manifest, rotation)
+    }
+
+    private static func mustStaple(_ leaf: CertificateRecord?, _ declaration: CertificateDeclaration) -> [Finding] {
+        guard leaf?.mustStaple == true, !declaration.staple else { return [] }
+        return [
+            Finding(
+                id: "must-staple", severity: .warning,
+                message: "the certificate says that it must be served with an OCSP response, and certs fetches none",
+                remedy: "write `staple: true` for \(declaration.name), unless HAProxy gets its responses elsewhere")
+        ]
     }
 
     /// Tells what is only worth knowing, and stops at what is worse.
@@ -168,7 +179,7 @@ extension RotationRunner {
             hint: first.remedy)
     }
 
-    private func stage(_ rotation: Rotation) async throws {
+    private mutating func stage(_ rotation: Rotation) async throws {
         let manifest = try await readManifest(rotation)
         for member in KeyPolicy.members(of: manifest.requested.keyAlgorithms) {
             let chain = try await context.storedChain(rotation.certificate, rotation.revision, member.slot)
@@ -180,18 +191,19 @@ extension RotationRunner {
             let bundle = try context.makeBundle(leaf, Array(chain.dropFirst()), key)
             try await write(bundle, to: .bundle(member.slot), rotation)
         }
-        let staple = try await stageStaples(rotation, manifest)
-        guard rotation.purpose == .issue || staple != nil else { return }
+        if rotation.purpose == .issue { try await tellIssued(manifest) }
+        staple = try await stageStaples(rotation, manifest)
+    }
+
+    /// From here on there is an issued certificate that is not served: neither a crash nor a responder that is away may
+    /// hide it, or another one would be asked for.
+    private func tellIssued(_ manifest: RevisionManifest) async throws {
         var state =
             try await context.inventory.state(of: rotation.certificate) ?? CertificateState(name: rotation.certificate)
-        if let staple { state.staple = staple }
-        if rotation.purpose == .issue {
-            // From here on there is an issued certificate that is not served: a crash must not hide it.
-            state.issuedRevision = rotation.revision
-            state.record = manifest.record
-            state.requested = manifest.requested
-            state.isWaiting = false
-        }
+        state.issuedRevision = rotation.revision
+        state.record = manifest.record
+        state.requested = manifest.requested
+        state.isWaiting = false
         context.refreshDueDate(of: &state, try? context.declaration(of: rotation.certificate))
         try await context.inventory.save(state)
     }

@@ -72,6 +72,7 @@ extension RotationRunner {
                 state.requested = manifest.requested
             }
             if rotation.purpose == .issue { state.issuerHint = nil }
+            state.staple = staple
             state.consecutiveFailures = 0
             state.lastFailure = nil
             state.nextAttemptAt = nil

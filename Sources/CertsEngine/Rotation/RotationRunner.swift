@@ -14,6 +14,8 @@ struct RotationRunner: Sendable {
     var halfDone: Set<NodeID> = []
     /// What was seen while verifying, for the inventory.
     var observations: [NodeID: [EndpointObservation]] = [:]
+    /// Of the OCSP responses that this process fetched; `nil`: none, or by a process that died. Then they are fetched anew.
+    var staple: StapleDates?
 
     /// - Parameter resuming: the rotation comes from the journal of a process that died.
     init(context: EngineContext, _ rotation: Rotation, resuming: Bool) {
@@ -45,6 +47,14 @@ struct RotationRunner: Sendable {
         case .apply(let node, let receipt) where receipt.reloads: SharedStep(node: node, isRestore: false)
         case .restore(let node, let receipt) where receipt.reloads: SharedStep(node: node, isRestore: true)
         default: nil
+        }
+    }
+
+    /// Whether the way forward from the current `apply` leads to a reload of this node.
+    func willReload(_ node: NodeID) -> Bool {
+        guard rotation.step == .apply else { return false }
+        return rotation.deployments.dropFirst(rotation.cursor + 1).contains {
+            $0.node == node && $0.receipt?.reloads == true
         }
     }
 
@@ -106,11 +116,11 @@ struct RotationRunner: Sendable {
             log(.wrapping(error))
         }
         context.progress(rotation)
-        try context.faults.reached("before-\(rotation.step.rawValue)")
+        try context.faults.reached("before-\(rotation.step.rawValue)", at: rotation.currentNode)
     }
 
     private mutating func complete(_ completion: Rotation.Completion) throws {
-        try context.faults.reached("after-\(rotation.step.rawValue)")
+        try context.faults.reached("after-\(rotation.step.rawValue)", at: rotation.currentNode)
         rotation.complete(completion, at: context.now)
     }
 

@@ -5,12 +5,13 @@ import Logging
 import ServiceLifecycle
 import Synchronization
 
-/// The daily work of `certs serve`: recovers, then observes and rotates what is due at every tick.
+/// The daily work of `certs serve`: recovers, then observes, rotates what is due and looks for drift at every tick.
 ///
 /// The time of the next tick is kept on disk: a restart neither skips a tick nor adds one, and a tick that was missed
 /// while the process was down is made up for at once.
 package final class RenewalTimer: Service {
     package static let taskName = "renew"
+    package static let driftTaskName = "drift"
 
     let engine: RotationEngine
     let publisher: SnapshotPublisher
@@ -91,6 +92,30 @@ package final class RenewalTimer: Service {
             context.logger.error("the time of the next run could not be recorded: \(CertsError.wrapping(error))")
         }
         await publisher.markTicked()
+        await lookForDrift()
+    }
+
+    /// After the rotations, so that what they change is no drift.
+    private func lookForDrift() async {
+        do {
+            var record = try await context.schedule.task(Self.driftTaskName) ?? TaskRecord(name: Self.driftTaskName)
+            record.lastRunAt = context.now
+            try await context.schedule.save(record)
+            let found = try await engine.drift()
+            for drift in found {
+                context.logger.warning(
+                    "\(TerminalText.sanitized(drift.message))",
+                    metadata: [
+                        "target": "\(drift.node)", "file": "\(TerminalText.sanitized(drift.path))",
+                        "drift": "\(drift.kind.rawValue)",
+                    ])
+            }
+            record.lastSuccessAt = context.now
+            try await context.schedule.save(record)
+            await publisher.publish(found)
+        } catch {
+            context.logger.error("drift could not be looked for: \(CertsError.wrapping(error))")
+        }
     }
 }
 

@@ -41,7 +41,7 @@ struct BundleFiles: Sendable {
         for planned in plan(bundle) {
             let before = receipt.files.first { $0.path == planned.path }?.previous
             guard let contents = planned.contents else {
-                if before != nil { try await files.remove(planned.path) }
+                if before != nil, !stays(planned, bundle, receipt) { try await files.remove(planned.path) }
                 continue
             }
             let live = try? await files.read(planned.path, limit: Self.sizeLimit)
@@ -50,6 +50,14 @@ struct BundleFiles: Sendable {
             let attributes = before?.attributes ?? Self.attributesOfBundle(beside: planned, in: receipt)
             try await files.install(contents, at: planned.path, attributes: attributes)
         }
+    }
+
+    /// What somebody else put beside the very leaf that is deployed again is no remainder of an earlier one.
+    private func stays(_ planned: Planned, _ bundle: StagedBundle, _ receipt: DeploymentReceipt) -> Bool {
+        guard case .companion(_, let slot) = planned.role,
+            let leaf = bundle.members.first(where: { $0.slot == slot })?.fingerprint
+        else { return false }
+        return receipt.files.first { $0.role == .bundle(slot: slot) }?.previous?.leaf == leaf
     }
 
     private static func attributesOfBundle(beside planned: Planned, in receipt: DeploymentReceipt) -> FileAttributes? {

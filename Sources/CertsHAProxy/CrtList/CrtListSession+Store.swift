@@ -111,7 +111,8 @@ extension CrtListSession {
     }
 
     private func commit(_ name: StoreName, _ leaf: CertificateRecord, expectsResponse: Bool) async throws(CertsError) {
-        guard let staged = try await details(name, pending: true), RuntimeSession.matches(staged.stored, leaf) else {
+        guard let staged = try await session.details(name, pending: true), RuntimeSession.matches(staged.stored, leaf)
+        else {
             throw CertsError(
                 .targetUnexpectedReply, "HAProxy did not keep the certificate that it was sent for \(name)",
                 subject: name.rawValue,
@@ -129,7 +130,7 @@ extension CrtListSession {
             // No answer, or none that can be read: what is in memory decides.
             guard (try? await session.list())?.openTransaction == nil else { throw error }
         }
-        guard let live = try await details(name), RuntimeSession.matches(live.stored, leaf),
+        guard let live = try await session.details(name), RuntimeSession.matches(live.stored, leaf),
             !expectsResponse || live.hasOwnResponse
         else {
             throw CertsError(

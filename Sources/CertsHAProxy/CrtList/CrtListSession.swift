@@ -38,46 +38,14 @@ struct CrtListSession: Sendable {
         try RuntimeReply.entries(try await session.connection.send(.entries(of: list)), of: list)
     }
 
-    /// The lists with an entry for this certificate.
-    func lists(containing name: StoreName) async throws(CertsError) -> [StoreName] {
-        var result: [StoreName] = []
-        for list in try await listNames()
-        where try await entries(of: list).contains(where: { $0.name == name.rawValue }) {
-            result.append(list)
-        }
-        return result
-    }
-
-    /// Everything that HAProxy tells about a certificate in its memory.
-    func details(_ name: StoreName, pending: Bool = false) async throws(CertsError)
-        -> RuntimeReply.StoredCertificateDetails?
-    {
-        if await session.unaskable(name) != nil { throw ShownText.cannotBeAsked(name.rawValue) }
-        return try RuntimeReply.storedDetails(
-            try await session.connection.send(.show(name, pending: pending)), name: name, pending: pending)
-    }
-
-    /// As ``details(_:pending:)``, for certificates that need not be ours: one with too many names for HAProxy's buffer
-    /// must not stand in the way of others. Its fingerprint is empty then, and the rest may come from its file.
+    /// Everything that HAProxy tells about a certificate, for those that need not be ours: one with too many names for
+    /// HAProxy's buffer must not stand in the way of others. Its fingerprint is empty then, and the rest may come
+    /// from its file.
     func glance(_ name: StoreName) async throws(CertsError) -> RuntimeReply.StoredCertificateDetails? {
         if let known = await session.unaskable(name) { return RuntimeReply.details(of: known) }
         let reply = try await session.connection.send(.show(name, pending: false))
         if let glimpse = RuntimeReply.glimpse(reply) { return glimpse }
         return try RuntimeReply.storedDetails(reply, name: name, pending: false)
-    }
-
-    /// Who claims which names in one list, for ``DuplicateNames``. One command for each certificate of the list.
-    ///
-    /// - Parameter limit: of a longer list only the first lines are looked at.
-    func claimants(in list: StoreName, limit: Int = 1000) async throws(CertsError) -> [DuplicateNames.Claimant] {
-        var result: [DuplicateNames.Claimant] = []
-        for entry in try await entries(of: list).prefix(limit) {
-            guard let name = try? StoreName(entry.name), let details = try await glance(name) else { continue }
-            result.append(
-                .init(
-                    store: entry.name, names: details.names, filters: entry.filters, algorithm: details.algorithm))
-        }
-        return result
     }
 
     // MARK: Names

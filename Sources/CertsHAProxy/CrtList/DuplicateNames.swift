@@ -27,26 +27,35 @@ enum DuplicateNames {
 
     /// - Returns: sorted by name.
     static func clashes(among claimants: [Claimant]) -> [Clash] {
-        struct Key: Hashable {
-            let name: String
-            let kind: Substring
-        }
-        var stores: [Key: [String]] = [:]
-        for claimant in claimants {
-            let kind = (claimant.algorithm ?? "")[...].prefix { $0.isLetter }
-            for name in names(of: claimant) {
-                let key = Key(name: name, kind: kind)
-                // One certificate may stand in two lines, with different options.
-                if stores[key]?.contains(claimant.store) != true { stores[key, default: []].append(claimant.store) }
-            }
-        }
-        return stores.filter { $0.value.count > 1 }.map { Clash(name: $0.key.name, stores: $0.value) }
+        stores(by: claimants).filter { $0.value.count > 1 }.map { Clash(name: $0.key.name, stores: $0.value) }
             .sorted { ($0.name, $0.stores[0]) < ($1.name, $1.stores[0]) }
     }
 
-    private static func names(of claimant: Claimant) -> Set<String> {
+    /// A name for which HAProxy keeps one certificate.
+    struct Claim: Hashable, Sendable {
+        let name: String
+        /// `EC`, `RSA`; empty where it is not known.
+        let kind: String
+    }
+
+    /// The stores that make each claim, in the order of the list.
+    static func stores(by claimants: [Claimant]) -> [Claim: [String]] {
+        var stores: [Claim: [String]] = [:]
+        for claimant in claimants {
+            for claim in claims(of: claimant) {
+                // One certificate may stand in two lines, with different options.
+                if stores[claim]?.contains(claimant.store) != true {
+                    stores[claim, default: []].append(claimant.store)
+                }
+            }
+        }
+        return stores
+    }
+
+    static func claims(of claimant: Claimant) -> Set<Claim> {
+        let kind = String((claimant.algorithm ?? "").prefix { $0.isLetter })
         // A filter with `!` only takes away, but it is a filter: the certificate's own names are not served.
         let names = claimant.filters.isEmpty ? claimant.names : claimant.filters.filter { !$0.hasPrefix("!") }
-        return Set(names.map { $0.lowercased() })
+        return Set(names.map { Claim(name: $0.lowercased(), kind: kind) })
     }
 }

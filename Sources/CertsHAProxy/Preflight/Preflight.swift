@@ -12,7 +12,7 @@ struct Preflight: Sendable {
     var sizeLimit: Int?
 
     /// The findings that a reload gets around.
-    static let mayFallBack: Set<String> = ["not-loaded", "crt-name", "bundle-too-large"]
+    static let mayFallBack: Set<String> = ["not-loaded", "crt-name", "bundle-too-large", "sct-file"]
 
     func files(of certificates: [CertificateDeclaration]) async -> [Finding] {
         var findings: [Finding] = []
@@ -150,10 +150,17 @@ extension RuntimeTarget {
                     remedy: "try again; if it stays, two HAProxys share the socket's path: see `show proc`")
             ]
         }
+        var findings: [Finding] = []
+        if let release = process.release, release.lexicographicallyPrecedes(Self.oldestRelease) {
+            findings.append(
+                Finding(
+                    id: "haproxy-too-old", severity: .error,
+                    message: "HAProxy \(process.version) cannot replace a certificate while it runs",
+                    remedy: "use HAProxy 2.2 or later, or a method that reloads"))
+        }
         let list = try await session.list()
         try refuseForeignTransaction(list)
         try await session.requireAdmin()
-        var findings: [Finding] = []
         for certificate in certificates {
             for member in certificate.key.members {
                 findings += await loaded(certificate, member.slot, list)
@@ -161,6 +168,9 @@ extension RuntimeTarget {
         }
         return findings
     }
+
+    /// The first with `set ssl cert` and `commit ssl cert`.
+    private static let oldestRelease = [2, 2]
 
     private func loaded(
         _ certificate: CertificateDeclaration, _ slot: KeyType?, _ list: RuntimeReply.CertificateList
@@ -186,7 +196,9 @@ extension RuntimeTarget {
             }
             let store = Store(slot: slot, name: name, memory: memory, list: nil)
             let names = certificate.names.compactMap { if case .dns(let name) = $0 { name } else { nil } }
-            return try await duplicates(of: store, names: names).map { clash in
+            let next = KnownLists.Certificate(
+                names: names, algorithm: (slot ?? certificate.key.members.first?.algorithm.keyType)?.nameInHAProxy)
+            return try await duplicates(of: store, next).map { clash in
                 let others = clash.stores.filter { $0 != name.rawValue }.prefix(3).joined(separator: ", ")
                 return Finding(
                     id: "duplicate-name", severity: .error,

@@ -54,7 +54,8 @@ extension EndpointProof {
             replaced: replaced.subtracting(expected.all), mayGo: Set(before.compactMap(\.observation.served)),
             ours: expected.all)
         findings += try await proveNeighbours(baseline.filter { $0.question.subject == .neighbour }, change)
-        return VerifiedDeployment(order.compactMap { observations[$0] }, findings: Set(findings).sorted { $0.id < $1.id })
+        return VerifiedDeployment(
+            order.compactMap { observations[$0] }, findings: Set(findings).sorted { $0.id < $1.id })
     }
 
     private struct Proved: Sendable {
@@ -82,7 +83,8 @@ extension EndpointProof {
     private static func nothingServed(_ endpoint: Endpoint, _ baseline: [Sighting]) -> CertsError {
         let problem = baseline.first { $0.question.endpoint == endpoint }?.observation.problem
         return CertsError(
-            .probeFailed, "\(Sighting.Question(endpoint).text): no handshake succeeded, before and after"
+            .probeFailed,
+            "\(Sighting.Question(endpoint).text): no handshake succeeded, before and after"
                 + (problem.map { " (\($0))" } ?? ""),
             subject: endpoint.address, hint: "see what listens there and which TLS versions it speaks", retry: .later)
     }
@@ -119,7 +121,8 @@ extension EndpointProof {
     }
 
     /// A name of somebody else may only have changed to ours where it was ours, and otherwise not at all: but a later
-    /// certificate than before is another rotation's, and no fault of this one.
+    /// certificate than before, or another one of the same rotated certificate, is another rotation's, and no fault of
+    /// this one.
     private func proveNeighbours(_ baseline: [Sighting], _ change: Change) async throws -> [Finding] {
         let results = await each(baseline) { before in await Result { try await proveNeighbour(before, change) } }
         return try results.compactMap { try $0.get() }
@@ -136,10 +139,11 @@ extension EndpointProof {
                 let wasOurs = change.replaced.contains(old) || change.mayGo.contains(old)
                 if wasOurs, change.ours.contains(served.fingerprint) { return nil }
                 let isLater = before.observation.servedNotAfter.map { served.notAfter > $0 } ?? false
-                if !change.ours.contains(served.fingerprint), isLater {
+                let isAnothers = isLater || known.areOfOneCertificate(old, served.fingerprint)
+                if !change.ours.contains(served.fingerprint), isAnothers {
                     return Finding(
                         id: "neighbour-renewed", severity: .info,
-                        message: "\(before.question.text) serves a later certificate than before, which is not this one",
+                        message: "\(before.question.text) serves another certificate than before, which is not this one",
                         remedy: "nothing, if another rotation ran at the same time")
                 }
                 last = Self.changed(before, served)

@@ -9,6 +9,8 @@ struct EndpointProof: Sendable {
     var handshake: Duration = .seconds(5)
     /// Between two handshakes that did not show what was hoped for.
     var pause: Duration = .milliseconds(100)
+    /// Shared by all rotations on the node.
+    let known = KnownLeaves()
 
     /// How long to wait for the certificate that is expected.
     enum Patience: Sendable {

@@ -53,11 +53,25 @@ package struct ReloadTarget: DeploymentTarget {
         let baseline = await proof.look(declaration.questions(for: bundle), now: now)
         let served = Set(baseline.filter { $0.question.subject == .own }.compactMap(\.observation.served))
         let drift = Self.preferServed(&live, planned, fallback, served: served)
-        let receipts = zip(planned, live).map { FileReceipt(path: $0.path, role: $0.role, previous: $1?.receipt) }
+        var receipts = zip(planned, live).map { FileReceipt(path: $0.path, role: $0.role, previous: $1?.receipt) }
+        var previous = live.map { $0?.contents }
+        let slots = Self.newSlots(receipts)
+        if declaration.list != nil, !slots.isEmpty {
+            let list = try await bundleFiles.prepareList(bundle.certificate, slots, storeName: nil)
+            receipts.append(list.receipt)
+            previous.append(list.lines)
+        }
         return PreparedDeployment(
             receipt: DeploymentReceipt(
                 method: method.word, reloads: true, files: receipts, baseline: baseline, takenAt: now),
-            previous: live.map { $0?.contents }, findings: preflight + drift)
+            previous: previous, findings: preflight + drift)
+    }
+
+    /// The members that had no file: what HAProxy loads them from is a line in the declared list.
+    private static func newSlots(_ files: [FileReceipt]) -> [KeyType?] {
+        files.compactMap { file -> KeyType?? in
+            if case .bundle(let slot) = file.role, file.previous == nil { .some(slot) } else { nil }
+        }
     }
 
     /// Where a file was changed since the last reload, what is served is what we deployed, and that is what comes back.
@@ -85,9 +99,14 @@ package struct ReloadTarget: DeploymentTarget {
     // MARK: Apply and restore
 
     package func apply(_ deployments: [BundleDeployment]) async -> [CertsError?] {
-        await uncancelled {
+        let held = deployments.first.map { Self.lockedDirectory($0.receipt) } ?? ""
+        proof.known.record(deployments)
+        return await uncancelled {
             await together(deployments, receipt: \.receipt) { deployment in
-                try await bundleFiles.install(deployment.bundle, receipt: deployment.receipt)
+                let receipt = deployment.receipt
+                try await bundleFiles.install(deployment.bundle, receipt: receipt)
+                try await bundleFiles.addLines(
+                    deployment.bundle.certificate, Self.newSlots(receipt.files), receipt, held: held)
                 return true
             } afterFailure: { failure, _ in
                 failure
@@ -96,9 +115,12 @@ package struct ReloadTarget: DeploymentTarget {
     }
 
     package func restore(_ restorations: [BundleRestoration]) async -> [CertsError?] {
-        await uncancelled {
+        let held = restorations.first.map { Self.lockedDirectory($0.receipt) } ?? ""
+        return await uncancelled {
             await together(restorations, receipt: \.receipt) { restoration in
                 try BundleFiles.check(restoration)
+                // A line without its file would keep HAProxy from starting: the line goes first.
+                try await bundleFiles.removeLines(restoration, Self.newSlots(restoration.receipt.files), held: held)
                 let isChanged = try await bundleFiles.restore(restoration)
                 // Where the disk was never changed HAProxy was never asked; after a crash nobody knows.
                 return isChanged || restoration.resuming
@@ -156,9 +178,12 @@ package struct ReloadTarget: DeploymentTarget {
     }
 
     private func lock(_ receipt: DeploymentReceipt?) async throws -> (any HeldLock)? {
-        guard let path = receipt?.bundlePath else { return nil }
-        let directory = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
-        return try await files.lockDirectory(directory.isEmpty ? "/" : directory, deadline: limits.lock)
+        guard let receipt else { return nil }
+        return try await files.lockDirectory(Self.lockedDirectory(receipt), deadline: limits.lock)
+    }
+
+    private static func lockedDirectory(_ receipt: DeploymentReceipt) -> String {
+        BundleFiles.directory(of: receipt.bundlePath)
     }
 
     // MARK: Verify and observe

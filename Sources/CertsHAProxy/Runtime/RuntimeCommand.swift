@@ -18,6 +18,8 @@ struct RuntimeCommand: Sendable {
 
     static let listCertificates = RuntimeCommand("show ssl cert")
     static let showProcess = RuntimeCommand("show info")
+    /// With the time of its start.
+    static let showProcessExactly = RuntimeCommand("show info float")
 
     // At the master CLI.
     static let listProcesses = RuntimeCommand("show proc")
@@ -43,7 +45,7 @@ struct RuntimeCommand: Sendable {
                 .targetBundleTooLarge,
                 "the bundle makes a command of \(command.size) bytes; HAProxy's runtime API takes \(sizeLimit)",
                 subject: name.rawValue,
-                hint: "use a shorter chain, or `reload: { method: signal }` for this target")
+                hint: "use a shorter chain, or name a `fallback` that reloads")
         }
         return command
     }
@@ -118,6 +120,9 @@ struct RuntimeCommand: Sendable {
         }
         return command
     }
+
+    /// Whether it puts an OCSP response into the transaction.
+    var isStaple: Bool { line.hasSuffix(".\(Companion.ocsp) <<") }
 
     /// In bytes: line, payload, and the newlines that end them.
     var size: Int { line.utf8.count + 1 + (payload.map { $0.count + 1 } ?? 0) }

@@ -29,6 +29,15 @@ struct RuntimeSession: Sendable {
             try await connection.send(.show(name, pending: true)), name: name, pending: true)
     }
 
+    /// Everything that HAProxy tells about a certificate in its memory, or in the open transaction on it.
+    func details(_ name: StoreName, pending: Bool = false) async throws(CertsError)
+        -> RuntimeReply.StoredCertificateDetails?
+    {
+        if !pending, await unaskable(name) != nil { throw ShownText.cannotBeAsked(name.rawValue) }
+        return try RuntimeReply.storedDetails(
+            try await connection.send(.show(name, pending: pending)), name: name, pending: pending)
+    }
+
     func abort(_ name: StoreName) async throws(CertsError) -> RuntimeReply.AbortOutcome {
         try RuntimeReply.abort(try await connection.send(.abort(name)), name: name)
     }
@@ -86,28 +95,55 @@ struct RuntimeSession: Sendable {
     /// - Parameters:
     ///   - leaf: the leaf of the bundle; what HAProxy says it has is compared with it.
     ///   - companions: in the same transaction.
-    func swap(_ name: StoreName, to bundle: Secret, leaf: CertificateRecord, companions: [Companion] = [])
-        async throws(CertsError)
-    {
+    ///   - needsStaple: whether an OCSP response that HAProxy does not take stops the swap; otherwise it goes on without.
+    func swap(
+        _ name: StoreName, to bundle: Secret, leaf: CertificateRecord, companions: [Companion] = [],
+        needsStaple: Bool = true
+    ) async throws(CertsError) {
         let command = try RuntimeCommand.set(name, bundle)
         let beside = try Self.commands(for: companions, of: name)
-        let before = try await process()
-        guard !before.isStopping else { throw Self.isLeaving(before, connection.socket) }
-        try await open(name, command, leaf)
-        let instances: Int
-        do throws(CertsError) {
-            guard let staged = try await pending(name), Self.matches(staged, leaf) else {
-                throw CertsError(
-                    .targetUnexpectedReply, "HAProxy did not keep the certificate that it was sent for \(name)",
-                    subject: name.rawValue,
-                    hint: "another client uses the socket at the same time: let only certs update this file",
-                    retry: .later)
+        // Six commands in a row, each waiting for its answer: on one thread.
+        try await LoopExecutor.run { () async throws(CertsError) in
+            let before = try await process()
+            guard !before.isStopping else { throw Self.isLeaving(before, connection.socket) }
+            try await open(name, command, leaf)
+            let instances: Int
+            do throws(CertsError) {
+                try await addToTransaction(beside, name, leaf, needsStaple: needsStaple)
+                instances = try RuntimeReply.commit(try await connection.send(.commit(name)), name: name)
+            } catch {
+                instances = try await settle(name, leaf, after: error)
             }
-            for command in beside { try await addToTransaction(command, name) }
-            instances = try RuntimeReply.commit(try await connection.send(.commit(name)), name: name)
-        } catch {
-            instances = try await settle(name, leaf, after: error)
+            try await confirm(name, leaf, by: before)
+            logger.info(
+                "HAProxy took the certificate",
+                metadata: ["file": "\(name)", "instances": "\(instances)", "pid": "\(before.pid)"])
         }
+    }
+
+    /// The open transaction holds the leaf; then the companions are put beside it.
+    private func addToTransaction(
+        _ beside: [RuntimeCommand], _ name: StoreName, _ leaf: CertificateRecord, needsStaple: Bool
+    ) async throws(CertsError) {
+        guard let staged = try await pending(name), Self.matches(staged, leaf) else {
+            throw CertsError(
+                .targetUnexpectedReply, "HAProxy did not keep the certificate that it was sent for \(name)",
+                subject: name.rawValue,
+                hint: "another client uses the socket at the same time: let only certs update this file",
+                retry: .later)
+        }
+        do throws(CertsError) {
+            for command in beside { try await addToTransaction(command, name) }
+            if beside.contains(where: \.isStaple) { try await checkStaple(of: name) }
+        } catch  where error.code == .targetRefused && !needsStaple {
+            logger.warning("HAProxy goes on without the OCSP response: \(error)", metadata: ["file": "\(name)"])
+        }
+    }
+
+    /// HAProxy holds the leaf and uses it, and is still the process that was asked.
+    private func confirm(_ name: StoreName, _ leaf: CertificateRecord, by before: RuntimeReply.Process)
+        async throws(CertsError)
+    {
         guard let live = try await stored(name), Self.matches(live, leaf), live.status == "Used" else {
             throw CertsError(
                 .targetUnexpectedReply, "HAProxy said that it took the certificate for \(name), but holds another one",
@@ -115,9 +151,6 @@ struct RuntimeSession: Sendable {
         }
         let after = try await process()
         guard after.pid == before.pid, !after.isStopping else { throw Self.isLeaving(after, connection.socket) }
-        logger.info(
-            "HAProxy took the certificate",
-            metadata: ["file": "\(name)", "instances": "\(instances)", "pid": "\(after.pid)"])
     }
 
     /// The commands that put companions into the open transaction, the staple last: a bundle wipes it, and HAProxy needs
@@ -143,6 +176,16 @@ struct RuntimeSession: Sendable {
                 .targetUnexpectedReply, "HAProxy did not take '\(command.line)' into the transaction on \(name)",
                 subject: name.rawValue, hint: "let only certs update certificates at this socket, then run again",
                 retry: .later)
+        }
+    }
+
+    /// HAProxy takes a response that it will not staple (about another certificate, or by another digest) and drops it
+    /// without a word.
+    private func checkStaple(of name: StoreName) async throws(CertsError) {
+        guard try await details(name, pending: true)?.hasOwnResponse == true else {
+            throw CertsError(
+                .targetRefused, "HAProxy does not take the OCSP response for \(name)", subject: name.rawValue,
+                hint: "it must be about this certificate, by SHA-1 identifier; without it: `staple: false`")
         }
     }
 

@@ -33,7 +33,9 @@ extension RuntimeTarget {
         } catch {
             memoryFailure = CertsError.wrapping(error)
         }
-        // The disk comes back in any case: it is what HAProxy's next start serves.
+        // The disk comes back in any case: it is what HAProxy's next start serves. A line without its file would keep it
+        // from starting, so the line goes first.
+        try await removeListLines(restoration)
         _ = try await bundleFiles.restore(restoration)
         if let memoryFailure {
             throw memoryFailure.noting(
@@ -49,7 +51,9 @@ extension RuntimeTarget {
             let previous = restoration.previous.indices.contains(index) ? restoration.previous[index] : nil
             do {
                 let companions = try companions(of: slot, in: restoration)
-                try await restoreMember(file, store, previous, companions, resuming: restoration.resuming)
+                try await restoreMember(
+                    file, store, previous, companions, takenAt: restoration.receipt.takenAt,
+                    resuming: restoration.resuming)
             } catch {
                 first = first ?? error
             }
@@ -63,7 +67,8 @@ extension RuntimeTarget {
     }
 
     private func restoreMember(
-        _ file: FileReceipt, _ store: String, _ previous: Secret?, _ companions: [Companion], resuming: Bool
+        _ file: FileReceipt, _ store: String, _ previous: Secret?, _ companions: [Companion], takenAt: Date,
+        resuming: Bool
     ) async throws {
         let list = try await session.list()
         let name = list.names.contains(store) ? try StoreName(store) : try RuntimeSession.resolve(file.path, in: list)
@@ -75,8 +80,12 @@ extension RuntimeTarget {
         if isUntouched, list.openTransaction == nil || !resuming { return }
         try await clearTransaction(list, name: name, leaf: leaf, isOurs: resuming)
         if !isUntouched {
+            try await refuseTimestamps(beside: file, since: takenAt)
+            // A response that has expired meanwhile must not keep the certificate away.
             try await session.swap(
-                name, to: try CanonicalBundle.canonical(previous), leaf: leaf, companions: companions)
+                name, to: try CanonicalBundle.canonical(previous), leaf: leaf, companions: companions,
+                needsStaple: false)
+            known.swapped(name, .init(leaf))
         }
     }
 

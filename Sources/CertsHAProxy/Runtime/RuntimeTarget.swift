@@ -16,6 +16,7 @@ package struct RuntimeTarget: DeploymentTarget {
     let session: RuntimeSession
     let limits: TargetLimits
     let logger: Logger
+    let known = KnownLists()
 
     init(
         _ declaration: NodeDeclaration, files: any LiveFiles, proof: EndpointProof,
@@ -67,15 +68,16 @@ package struct RuntimeTarget: DeploymentTarget {
                 let choice = try chooseRollback(store, path: planned.path, disk: live, fallback: fallback, new: bundle)
                 (live, findings) = (choice.previous, findings + choice.findings)
             }
+            if case .companion(.sctl, _) = planned.role { findings += try Self.timestamps(planned, live) }
             receipts.append(
                 FileReceipt(path: planned.path, role: planned.role, storeName: storeName, previous: live?.receipt))
             previous.append(live?.contents)
         }
         if let list = stores.compactMap(\.list).first {
-            receipts.append(
-                FileReceipt(
-                    path: declaration.listFile ?? list.rawValue, role: .list, storeName: list.rawValue, previous: nil))
-            previous.append(nil)
+            let slots = stores.filter { $0.memory == nil }.map(\.slot)
+            let prepared = try await bundleFiles.prepareList(bundle.certificate, slots, storeName: list.rawValue)
+            receipts.append(prepared.receipt)
+            previous.append(prepared.lines)
         }
         let baseline = await proof.look(declaration.questions(for: bundle), now: now)
         return PreparedDeployment(
@@ -200,8 +202,9 @@ package struct RuntimeTarget: DeploymentTarget {
     // MARK: Apply
 
     package func apply(_ deployments: [BundleDeployment]) async -> [CertsError?] {
+        proof.known.record(deployments)
         // Between memory and disk nobody may stop: the deadlines bound it.
-        await uncancelled {
+        return await uncancelled {
             await underLock(deployments) { try await apply($0) }
         }
     }
@@ -210,7 +213,8 @@ package struct RuntimeTarget: DeploymentTarget {
         let (bundle, receipt) = (deployment.bundle, deployment.receipt)
         for member in bundle.members {
             let file = receipt.files.first { $0.role == .bundle(slot: member.slot) }
-            if let store = file?.storeName {
+            if let file, let store = file.storeName {
+                try await refuseTimestamps(beside: file, since: receipt.takenAt)
                 try await swap(member, try StoreName(store), resuming: deployment.resuming)
             } else {
                 try await add(member, of: bundle.certificate, receipt)
@@ -232,6 +236,7 @@ package struct RuntimeTarget: DeploymentTarget {
         let isSwapped = memory.map { RuntimeSession.matches($0, member.leaf) } == true && member.companions.isEmpty
         if !isSwapped {
             try await session.swap(name, to: member.pem, leaf: member.leaf, companions: member.companions)
+            known.swapped(name, .init(member.leaf))
         }
     }
 
@@ -283,12 +288,14 @@ package struct RuntimeTarget: DeploymentTarget {
         }
     }
 
+    /// That of the socket: its lock is the socket's.
+    var lockedDirectory: String { BundleFiles.directory(of: socket) }
+
     /// Runs `body` under the lock of the socket.
     func locked<Value: Sendable>(_ body: () async throws -> Value) async throws -> Value {
-        let directory = socket.lastIndex(of: "/").map { String(socket[..<$0]) } ?? "."
         let lock: any HeldLock
         do {
-            lock = try await files.lockDirectory(directory.isEmpty ? "/" : directory, deadline: limits.lock)
+            lock = try await files.lockDirectory(lockedDirectory, deadline: limits.lock)
         } catch {
             // Without its directory there is no socket either, and that is what has to be said.
             if (error as? CertsError)?.code != .lockHeld { _ = try await session.list() }
@@ -303,8 +310,7 @@ package struct RuntimeTarget: DeploymentTarget {
     package func verify(_ bundle: StagedBundle, receipt: DeploymentReceipt) async throws -> VerifiedDeployment {
         _ = try declaration.requiredProbes(for: bundle.names, certificate: bundle.certificate)
         return try await proof.prove(
-            Expectation(bundle), baseline: receipt.baseline, replaced: receipt.previousLeaves,
-            patience: .swap(limits.connect))
+            Expectation(bundle), baseline: receipt.baseline, replaced: receipt.previousLeaves, patience: .swap(limits.connect))
     }
 
     package func verifyRestored(_ receipt: DeploymentReceipt) async throws -> [EndpointObservation] {

@@ -7,6 +7,8 @@ import Synchronization
 final class Balancer: Sendable {
     let port: Int
     let socket: String
+    /// Of the master CLI, where there is a master.
+    let masterSocket: String
     let pidFile: String
     /// Of the master CLI, where there is a master.
     let masterSocket: String
@@ -19,12 +21,13 @@ final class Balancer: Sendable {
 
     /// - Parameters:
     ///   - crt: what stands after `crt`, in order.
-    ///   - isMaster: master and worker, so that a signal reloads.
+    ///   - isMaster: master and worker, with a master CLI, so that it can be reloaded.
     init(in directory: TemporaryDirectory, crt: [String], isMaster: Bool = false) throws {
         self.directory = directory
         self.isMaster = isMaster
         port = try LoopbackPort.reserve()
         socket = directory.path("admin.sock")
+        masterSocket = directory.path("master.sock")
         pidFile = directory.path("haproxy.pid")
         masterSocket = directory.path("master.sock")
         configuration = directory.path("haproxy.cfg")
@@ -96,6 +99,18 @@ final class Balancer: Sendable {
         }
     }
 
+    /// Ends it as a crash would; returns when it is gone. Blocking.
+    func crash() {
+        signal(SIGKILL)
+        stop()
+    }
+
+    /// Sends a signal to the only process, or to the master.
+    func signal(_ number: Int32) {
+        let child = process.withLock { $0 }
+        if child > 0 { kill(child, number) }
+    }
+
     func restart() async throws {
         try await blocking.run { [self] in stop() }
         try await start()
@@ -105,6 +120,35 @@ final class Balancer: Sendable {
     @discardableResult
     func ask(_ command: String, payload: Data? = nil) throws -> String {
         try FakeHAProxy.ask(socket, Data("\(command)\n".utf8) + (payload.map { $0 + [10] } ?? Data()))
+    }
+}
+
+extension Balancer {
+    /// Sends one command to the master CLI. Blocking.
+    @discardableResult
+    func askMaster(_ command: String) throws -> String {
+        var tries = 500
+        while true {
+            do {
+                return try FakeHAProxy.ask(masterSocket, Data("\(command); quit\n".utf8), patience: 5)
+            } catch  where tries > 0 {
+                // It listens to nobody while it executes itself anew: after its start, and for each reload.
+                tries -= 1
+                usleep(10_000)
+            }
+        }
+    }
+
+    /// How often the master was asked to load its files again, and the processes that serve. Blocking.
+    func processes() throws -> (reloads: Int, workers: [String]) {
+        let text = try askMaster("show proc")
+        let lines = text.split(separator: "\n")
+        let current = lines.drop { !$0.hasPrefix("# workers") }.dropFirst().prefix { !$0.hasPrefix("#") }
+        let master = lines.first { $0.contains(" master ") }?.split(whereSeparator: \.isWhitespace)
+        guard let master, master.count > 2, let reloads = Int(master[2]) else {
+            throw Program.Failure(description: "the master CLI answers: \(text)")
+        }
+        return (reloads, current.compactMap { $0.split(whereSeparator: \.isWhitespace).first.map(String.init) })
     }
 }
 

@@ -82,3 +82,20 @@ struct ResultsDocument: Decodable {
         let hint: String?
     }
 }
+
+extension Program.Outcome {
+    /// The JSON on standard output.
+    func decoded<Document: Decodable>(_: Document.Type = Document.self) throws -> Document {
+        let decoder = JSONDecoder()
+        decoder.dateDecodingStrategy = .custom { decoder in
+            let text = try decoder.singleValueContainer().decode(String.self)
+            if let date = try? Date.ISO8601FormatStyle().parse(text) { return date }
+            return try Date.ISO8601FormatStyle(includingFractionalSeconds: true).parse(text)
+        }
+        do {
+            return try decoder.decode(Document.self, from: output)
+        } catch {
+            throw Program.Failure(description: "no \(Document.self): \(error): \(all)")
+        }
+    }
+}

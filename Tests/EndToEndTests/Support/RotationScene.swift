@@ -99,10 +99,11 @@ final class RotationScene: Sendable {
     }
 
     func program(_ arguments: [String], fault: String? = nil) -> Program {
-        Program(
-            arguments: [Self.executable] + arguments
-                + (Self.isWithoutConfiguration(arguments) ? [] : ["--config", configuration]),
-            environment: fault.map { ["CERTS_FAULT": $0] } ?? [:])
+        Self.program(arguments + (Self.isWithoutConfiguration(arguments) ? [] : ["--config", configuration]), fault)
+    }
+
+    static func program(_ arguments: [String], _ fault: String? = nil) -> Program {
+        Program(arguments: [executable] + arguments, environment: fault.map { ["CERTS_FAULT": $0] } ?? [:])
     }
 
     private static func isWithoutConfiguration(_ arguments: [String]) -> Bool {
@@ -135,17 +136,7 @@ final class RotationScene: Sendable {
     }
 
     func decoded<Document: Decodable>(_: Document.Type, _ outcome: Program.Outcome) throws -> Document {
-        let decoder = JSONDecoder()
-        decoder.dateDecodingStrategy = .custom { decoder in
-            let text = try decoder.singleValueContainer().decode(String.self)
-            if let date = try? Date.ISO8601FormatStyle().parse(text) { return date }
-            return try Date.ISO8601FormatStyle(includingFractionalSeconds: true).parse(text)
-        }
-        do {
-            return try decoder.decode(Document.self, from: outcome.output)
-        } catch {
-            throw Program.Failure(description: "no \(Document.self): \(error): \(outcome.all)")
-        }
+        try outcome.decoded()
     }
 
     // MARK: What is live

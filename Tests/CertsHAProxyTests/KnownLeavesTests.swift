@@ -1,0 +1,38 @@
+import CertsCore
+import Foundation
+import Testing
+
+@testable import CertsHAProxy
+
+@Suite struct KnownLeavesTests {
+    private func leaf(_ byte: UInt8) throws -> Fingerprint {
+        try #require(Fingerprint(bytes: Array(repeating: byte, count: 32)))
+    }
+
+    private func deployment(_ name: String, from old: UInt8, to new: UInt8) throws -> BundleDeployment {
+        let site = try Site()
+        var bundle = try site.bundle(2)
+        bundle = StagedBundle(
+            certificate: try Name(name), revision: 2, pem: bundle.pem, leaf: bundle.leaf, fingerprint: try leaf(new),
+            names: bundle.names)
+        let previous = PreviousFile(
+            digest: "", attributes: FileAttributes(mode: 0o600, owner: 0, group: 0), leaf: try leaf(old))
+        let receipt = DeploymentReceipt(
+            method: "runtime", reloads: false,
+            files: [FileReceipt(path: "/x.pem", role: .bundle(slot: nil), previous: previous)], baseline: [],
+            takenAt: Date())
+        return BundleDeployment(bundle: bundle, receipt: receipt, resuming: false)
+    }
+
+    @Test func `a change between two leaves of one certificate is its own rotation's, either way`() throws {
+        let known = KnownLeaves()
+        known.record([try deployment("a", from: 1, to: 2), try deployment("b", from: 3, to: 4)])
+        #expect(known.areOfOneCertificate(try leaf(1), try leaf(2)))
+        #expect(known.areOfOneCertificate(try leaf(2), try leaf(1)))
+        #expect(!known.areOfOneCertificate(try leaf(1), try leaf(3)))
+        #expect(!known.areOfOneCertificate(try leaf(2), try leaf(4)))
+        #expect(!known.areOfOneCertificate(try leaf(1), try leaf(9)))
+        known.record([try deployment("a", from: 2, to: 5)])
+        #expect(known.areOfOneCertificate(try leaf(1), try leaf(5)))
+    }
+}
