@@ -21,6 +21,7 @@ package final class RenewalTimer: Service {
     let random: @Sendable () -> Double
     /// Whether this process has brought the inventory in line with its declarations.
     private let isReconciled = Mutex(false)
+    private let toldDrift = Mutex<Set<Drift>>([])
 
     package init(
         engine: RotationEngine, publisher: SnapshotPublisher, pollInterval: Duration = .seconds(1),
@@ -101,8 +102,12 @@ package final class RenewalTimer: Service {
             var record = try await context.schedule.task(Self.driftTaskName) ?? TaskRecord(name: Self.driftTaskName)
             record.lastRunAt = context.now
             try await context.schedule.save(record)
-            let found = try await engine.drift()
-            for drift in found {
+            let found = await engine.drift()
+            // Once for each change: the metric tells that it is still there.
+            for drift in toldDrift.withLock({ told in
+                defer { told = Set(found) }
+                return found.filter { !told.contains($0) }
+            }) {
                 context.logger.warning(
                     "\(TerminalText.sanitized(drift.message))",
                     metadata: [

@@ -10,8 +10,6 @@ final class Balancer: Sendable {
     /// Of the master CLI, where there is a master.
     let masterSocket: String
     let pidFile: String
-    /// Of the master CLI, where there is a master.
-    let masterSocket: String
     let configuration: String
     private let directory: TemporaryDirectory
     private let isMaster: Bool
@@ -29,7 +27,6 @@ final class Balancer: Sendable {
         socket = directory.path("admin.sock")
         masterSocket = directory.path("master.sock")
         pidFile = directory.path("haproxy.pid")
-        masterSocket = directory.path("master.sock")
         configuration = directory.path("haproxy.cfg")
         try write(crt: crt)
     }
