@@ -27,7 +27,7 @@ struct Assembly {
         let database = try await Database.open(in: state)
         let logger = options.logger(default: logLevel)
         let prober = HandshakeProber()
-        let context = EngineContext(
+        var context = EngineContext(
             declarations: declarations,
             issuers: try Dictionary(
                 uniqueKeysWithValues: declarations.issuers.map { ($0.name, try issuer($0, files: state)) }),
@@ -39,6 +39,8 @@ struct Assembly {
             quarantine: state, staples: OCSPClient(),
             makeBundle: { try CanonicalBundle.make(leaf: $0, chain: $1, key: $2) },
             faults: FaultPoints(ProcessInfo.processInfo.environment["CERTS_FAULT"]), logger: logger, progress: progress)
+        // Half of the files are left for everything else.
+        context.batchLimit = max(16, ProcessLimits.openFiles / 2)
         return Assembly(
             declarations: declarations, state: state, database: database, engine: RotationEngine(context),
             logger: logger)

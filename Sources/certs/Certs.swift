@@ -35,6 +35,7 @@ struct Certs: AsyncParsableCommand {
     static func main() async {
         // A peer that closes its connection must be an error of a write, not the end of the process.
         signal(SIGPIPE, SIG_IGN)
+        ProcessLimits.raiseOpenFiles()
         do {
             var command = try parseAsRoot()
             if var asynchronous = command as? any AsyncParsableCommand {

@@ -180,7 +180,9 @@ struct ConfigurationFileTests {
 
     @Test("a bundle that is an existing directory gets the name of the certificate")
     func bundleDirectory() throws {
-        #expect(try parse(spoiled("/etc/haproxy/certs/server.pem", "/tmp")).targets.first?.nodes.first?.bundle == "/tmp/{name}.pem")
+        #expect(
+            try parse(spoiled("/etc/haproxy/certs/server.pem", "/tmp")).targets.first?.nodes.first?.bundle
+                == "/tmp/{name}.pem")
     }
 
     @Test("each mistake is told with its place and what to write instead", arguments: wrongConfigurations)

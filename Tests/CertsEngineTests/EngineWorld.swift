@@ -32,7 +32,8 @@ struct EngineWorld {
         let targets = try (0..<count).map { index in
             FakeTarget(
                 NodeDeclaration(
-                    id: NodeID(try Name("target-\(index)")), bundle: "\(root)/{name}.pem", reload: .runtime(socket: "/none"),
+                    id: NodeID(try Name("target-\(index)")), bundle: "\(root)/{name}.pem",
+                    reload: .runtime(socket: "/none"),
                     endpoints: [Endpoint(host: "127.0.0.1", port: 1000 + index, serverName: "messenger.example.com")]))
         }
         self.targets = targets

@@ -168,4 +168,11 @@ import Testing
         }
         #expect(await code { _ = try ProcessTable(titles: [], processes: [[]]).decoded() } == .targetUnexpectedReply)
     }
+
+    /// What Docker 20.10 says of a container that ends at this moment.
+    @Test func takesATableWithoutProcesses() throws {
+        let table = try JSONDecoder().decode(
+            ProcessTable.self, from: Data(#"{"Titles":["PID","PPID","ELAPSED","COMMAND"],"Processes":null}"#.utf8))
+        #expect(try table.decoded() == [])
+    }
 }

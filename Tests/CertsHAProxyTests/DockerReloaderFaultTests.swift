@@ -146,7 +146,7 @@ import Testing
             kill(pid_t(master), SIGSTOP)
             defer { kill(pid_t(master), SIGCONT) }
             let failure = await error {
-                _ = try await scene.reloader(.name(name)).reload(within: .seconds(1))
+                _ = try await scene.reloader(.name(name)).reload(within: .seconds(4))
             }
             #expect(failure?.code == .targetReloadFailed)
             #expect(failure?.message.contains("no new worker within") == true, "\(failure?.message ?? "no error")")

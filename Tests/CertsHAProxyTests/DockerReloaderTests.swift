@@ -48,7 +48,8 @@ import Testing
             let new = try scene.site.bundle(2)
             let prepared = try await target.prepare(new, fallback: nil, now: Date())
             try await target.apply(new, receipt: prepared.receipt, resuming: false)
-            #expect(try await target.verify(new, receipt: prepared.receipt).observations.map(\.served) == [new.fingerprint])
+            #expect(
+                try await target.verify(new, receipt: prepared.receipt).observations.map(\.served) == [new.fingerprint])
             try await target.restore(
                 prepared.receipt, previous: prepared.previousBundle, certificate: new.certificate, resuming: false)
             #expect(

@@ -109,7 +109,9 @@ private struct InstantClock: Clock {
     @Test func requiresNothingOfWhatCouldNotBeReachedBefore() async throws {
         let proof = EndpointProof(prober: ScriptedProber([.fails]), clock: InstantClock())
         let before = EndpointObservation(endpoint: Self.endpoint, served: nil, problem: "refused", observedAt: Date())
-        #expect(try await proof.proveRestored([Sighting(.init(Self.endpoint), before)], patience: .swap(.seconds(1))).first?.problem != nil)
+        #expect(
+            try await proof.proveRestored([Sighting(.init(Self.endpoint), before)], patience: .swap(.seconds(1))).first?
+                .problem != nil)
     }
 
     @Test func keepsTheOrderOfManyEndpoints() async throws {

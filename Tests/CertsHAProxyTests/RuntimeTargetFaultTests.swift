@@ -10,7 +10,8 @@ import Testing
 @Suite(.serialized) struct RuntimeTargetFaultTests {
     /// Answers every probe with what the fake holds in memory: there is no listener.
     private struct NobodyServes: Prober {
-        func probe(_ endpoint: Endpoint, as client: ClientProfile, deadline: Duration) async throws -> ServedCertificate {
+        func probe(_ endpoint: Endpoint, as client: ClientProfile, deadline: Duration) async throws -> ServedCertificate
+        {
             throw CertsError(.probeFailed, "there is no listener")
         }
     }

@@ -285,7 +285,7 @@ import Testing
             for (index, path) in paths.enumerated() {
                 let host = "n\(index + 1).test"
                 let declaration = try NodeDeclaration(
-            name: "t\(index)", bundle: path, reload: .runtime(socket: haproxy.socket),
+                    name: "t\(index)", bundle: path, reload: .runtime(socket: haproxy.socket),
                     endpoints: [Endpoint(host: "127.0.0.1", port: haproxy.port)])
                 let target = TargetFactory.make(
                     declaration, files: site.files, prober: HandshakeProber(), logger: Site.logger)

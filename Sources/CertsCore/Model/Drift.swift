@@ -54,18 +54,23 @@ package struct Drift: Sendable, Hashable {
         case (.other(let disk, let begin, let end), .same):
             return drift(
                 .diskChanged,
-                "the file holds \(text(disk, begin, end)), HAProxy runs with \(member.declared.short) until it reads the file again")
+                "the file holds \(text(disk, begin, end)), HAProxy runs with \(member.declared.short) until it reads the file again"
+            )
         case (.other(let disk, let begin, let end), _):
             return drift(
-                wrong == nil ? .diskChanged : .replaced, "the file holds \(text(disk, begin, end)), not \(member.declared.short)")
-        case (.missing, _): return drift(.fileMissing, "there is no file: HAProxy's next start fails or serves another one")
+                wrong == nil ? .diskChanged : .replaced,
+                "the file holds \(text(disk, begin, end)), not \(member.declared.short)")
+        case (.missing, _):
+            return drift(.fileMissing, "there is no file: HAProxy's next start fails or serves another one")
         case (_, .other(let memory, let begin, let end)):
             return drift(
                 .memoryChanged,
-                "HAProxy's memory holds \(text(memory, begin, end)), and the file \(member.declared.short): the next reload changes what is served")
+                "HAProxy's memory holds \(text(memory, begin, end)), and the file \(member.declared.short): the next reload changes what is served"
+            )
         case (_, .missing): return drift(.memoryChanged, "HAProxy has nothing from this file in its memory")
         case (.edited, _):
-            return drift(.fileEdited, "the leaf in the file is the right one, but chain, key or form are not as deployed")
+            return drift(
+                .fileEdited, "the leaf in the file is the right one, but chain, key or form are not as deployed")
         case (.unknown(let why), _): return drift(.unknown, "the file cannot be looked at: \(why)", "mend that first")
         default: break
         }

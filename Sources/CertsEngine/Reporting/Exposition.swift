@@ -167,10 +167,12 @@ package struct Exposition: Sendable {
                 byInstance[instance] = observation
             }
             if byInstance.isEmpty {
-                let endpoints = targets.filter { declaration.targets.contains($0.name) }.flatMap(\.nodes).flatMap(\.endpoints)
-                    .filter { one in
-                        one.serverName.map { host in declaration.names.contains { $0.covers(host) } } ?? true
-                    }
+                let endpoints = targets.filter { declaration.targets.contains($0.name) }.flatMap(\.nodes).flatMap(
+                    \.endpoints
+                )
+                .filter { one in
+                    one.serverName.map { host in declaration.names.contains { $0.covers(host) } } ?? true
+                }
                 let instances = Set(endpoints.map { instance($0, declaration) })
                 let fallback = declaration.names.first?.value ?? state.name.rawValue
                 for name in instances.isEmpty ? [fallback] : instances.sorted() {

@@ -7,7 +7,8 @@ extension RotationEngine {
     /// What is found to do for one certificate, once its lock is held.
     enum Beginning: Sendable {
         case rotation(Rotation, resuming: Bool = false)
-        case nothing(Result)
+        /// With what is to be told of it, if anything.
+        case nothing(Result?)
     }
 
     var width: Int { max(1, context.declarations.schedule.concurrency) }
@@ -38,7 +39,7 @@ extension RotationEngine {
         for (place, start) in starts.enumerated() {
             switch start {
             case .running(let paused): batch.add(paused)
-            case .ended(let result): batch.end(result, at: place)
+            case .ended(let result): if let result { batch.end(result, at: place) }
             }
         }
         await batch.run()
@@ -47,7 +48,7 @@ extension RotationEngine {
 
     private enum Start: Sendable {
         case running(RotationBatch.Paused)
-        case ended(Result)
+        case ended(Result?)
     }
 
     private func start(

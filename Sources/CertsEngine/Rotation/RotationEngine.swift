@@ -115,7 +115,7 @@ package struct RotationEngine: Sendable {
             guard let revision = try await context.inventory.state(of: name)?.revision else {
                 throw nothingIssued(name)
             }
-            return .rotation(try await newRotation(name, .deploy, .notServed, revision: revision))
+            return .rotation(try await newRotation(name, .deploy, .drift, revision: revision))
         }
     }
 
@@ -180,13 +180,9 @@ package struct RotationEngine: Sendable {
     @discardableResult
     package func recover() async throws -> [Result] {
         let open = try await context.journal.openRotations()
-        let stale = Dictionary(open.map { ($0.certificate, $0) }, uniquingKeysWith: { first, _ in first })
-        let results = await carryOut(stale.keys.sorted()) { name in
-            // Ended meanwhile, by the process that held the lock.
-            let ended = stale[name].map { Beginning.nothing(.rotated($0)) }
-            guard let rotation = try await openRotation(of: name) else {
-                return try ended ?? { throw nothingIssued(name) }()
-            }
+        let results = await carryOut(Set(open.map(\.certificate)).sorted()) { name in
+            // Ended meanwhile, by the process that held the lock: that one has told it.
+            guard let rotation = try await openRotation(of: name) else { return .nothing(nil) }
             if rotation.step == .issue, rotation.resumeHandle != nil, let at = rotation.resumeAt, at > context.now {
                 return .nothing(.waiting(rotation))
             }

@@ -30,7 +30,7 @@ extension RotationRunner {
                 dates = StapleDates(
                     refreshAt: min(staple.refreshAt, dates?.refreshAt ?? .distantFuture),
                     nextUpdate: [staple.nextUpdate, dates?.nextUpdate].compactMap { $0 }.min())
-            } catch where !leaf.record.mustStaple && rotation.reason != .staple {
+            } catch  where !leaf.record.mustStaple && rotation.reason != .staple {
                 context.logger.warning(
                     "no OCSP response to staple: \(CertsError.wrapping(error))",
                     metadata: ["certificate": "\(rotation.certificate)"])
@@ -42,7 +42,8 @@ extension RotationRunner {
     private func issuer(of chain: [Certificate], _ declaration: CertificateDeclaration) async throws -> Certificate {
         if chain.count > 1 { return chain[1] }
         let anchors = try await context.issuer(declaration.issuer).trustAnchors().map { try Certificate(der: $0) }
-        guard let leaf = chain.first, let root = anchors.first(where: { $0.record.subject == leaf.record.issuer }) else {
+        guard let leaf = chain.first, let root = anchors.first(where: { $0.record.subject == leaf.record.issuer })
+        else {
             throw CertsError(
                 .certificateMissing, "the certificate that signed the leaf is not known, so nothing can be stapled",
                 subject: declaration.name.rawValue, hint: "name the roots of the issuer")

@@ -17,15 +17,21 @@ struct DockerReloader: Reloader {
     func reload(within limit: Duration) async throws -> ReloadOutcome {
         do {
             let found = try await RunningContainer.locate(container, reply: reply)
-            if container.restart, !found.inspection.state.isRunning {
-                // It ran at the check: our own restart ended it, and there is nothing left to ask for a validation.
+            // HAProxy ran at the check: our own restart ended it, and nothing is left to ask for a validation.
+            if container.restart, found.processes.haproxy == nil { return try await restart(found, within: limit) }
+            switch try found.way(mayRestart: container.restart) {
+            case .signal(let master):
+                try await validate(found, within: limit)
+                return try await signal(master, of: found, within: limit)
+            case .restart:
+                do {
+                    try await validate(found, within: limit)
+                } catch {
+                    // Of a container that ended meanwhile, as one does that is restarted for ever, it says nothing.
+                    let state = try await found.engine.inspect(found.id).state
+                    guard state.startedAt != found.inspection.state.startedAt || !state.isRunning else { throw error }
+                }
                 return try await restart(found, within: limit)
-            }
-            let way = try found.way(mayRestart: container.restart)
-            try await validate(found, within: limit)
-            return switch way {
-            case .signal(let master): try await signal(master, of: found, within: limit)
-            case .restart: try await restart(found, within: limit)
             }
         } catch let obstacle as RunningContainer.Obstacle {
             throw obstacle.error

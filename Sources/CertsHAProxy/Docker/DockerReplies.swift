@@ -133,7 +133,8 @@ struct Volume: Decodable, Sendable {
 /// `GET /containers/{id}/top`: lines of `ps`, split into columns.
 struct ProcessTable: Decodable, Sendable {
     let titles: [String]
-    let processes: [[String]]
+    /// `nil`: the last one has ended a moment ago.
+    let processes: [[String]]?
 
     private enum CodingKeys: String, CodingKey {
         case titles = "Titles"
@@ -146,7 +147,7 @@ struct ProcessTable: Decodable, Sendable {
     /// - Throws: `target.unexpectedReply` where a column or a number is missing.
     func decoded() throws(CertsError) -> [ContainerProcess] {
         var result: [ContainerProcess] = []
-        for row in processes {
+        for row in processes ?? [] {
             guard row.count == titles.count, let pid = value("PID", in: row).flatMap({ Int($0) }),
                 let parent = value("PPID", in: row).flatMap({ Int($0) }), let words = row.last
             else {

@@ -20,6 +20,19 @@ struct Preflight: Sendable {
         return findings + (await directory(of: certificates))
     }
 
+    /// The same for the files that a deployment is about to replace.
+    ///
+    /// - Throws: `target.refused` for what would stop it half-way; warnings are returned.
+    func beforeDeployment(of bundle: StagedBundle) async throws(CertsError) -> [Finding] {
+        var findings: [Finding] = []
+        for path in node.paths(of: bundle) { findings += await file(path) }
+        if let blocking = findings.first(where: \.isBlocking) {
+            throw CertsError(
+                .targetRefused, blocking.message, subject: node.id.description, hint: blocking.remedy, retry: .later)
+        }
+        return findings
+    }
+
     private func file(_ path: String) async -> [Finding] {
         let directory = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "/"
         guard access(directory.isEmpty ? "/" : directory, W_OK | X_OK) == 0 else {
@@ -122,10 +135,17 @@ extension RuntimeTarget {
                     remedy: "try again; if it stays, two HAProxys share the socket's path: see `show proc`")
             ]
         }
+        var findings: [Finding] = []
+        if let release = process.release, release.lexicographicallyPrecedes(Self.oldestRelease) {
+            findings.append(
+                Finding(
+                    id: "haproxy-too-old", severity: .error,
+                    message: "HAProxy \(process.version) cannot replace a certificate while it runs",
+                    remedy: "use HAProxy 2.2 or later, or a method that reloads"))
+        }
         let list = try await session.list()
         try refuseForeignTransaction(list)
         try await session.requireAdmin()
-        var findings: [Finding] = []
         for certificate in certificates {
             for member in certificate.key.members {
                 findings += await loaded(certificate, member.slot, list)
@@ -133,6 +153,9 @@ extension RuntimeTarget {
         }
         return findings
     }
+
+    /// The first with `set ssl cert` and `commit ssl cert`.
+    private static let oldestRelease = [2, 2]
 
     private func loaded(
         _ certificate: CertificateDeclaration, _ slot: KeyType?, _ list: RuntimeReply.CertificateList

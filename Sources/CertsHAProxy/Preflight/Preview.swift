@@ -13,7 +13,8 @@ extension RuntimeTarget {
         for member in certificate.key.members {
             let path = declaration.loadedPath(for: certificate.name, slot: member.slot)
             let known = list.flatMap { try? RuntimeSession.find(path, in: $0) }
-            let size = next?.members.first { $0.slot == member.slot }.map { "\($0.pem.count) bytes" } ?? "the new bundle"
+            let size =
+                next?.members.first { $0.slot == member.slot }.map { "\($0.pem.count) bytes" } ?? "the new bundle"
             if known == nil, declaration.list != nil { commands.append("new ssl cert \(path)") }
             commands.append("set ssl cert \(known?.rawValue ?? path) <<  (\(size))")
             if certificate.staple { commands.append("set ssl cert \(known?.rawValue ?? path).ocsp <<") }

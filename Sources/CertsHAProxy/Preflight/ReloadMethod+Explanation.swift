@@ -23,7 +23,10 @@ extension ReloadMethod {
         case .runtime: []
         case .master(let socket): ["reload  (at \(socket))"]
         case .docker(let container):
-            ["exec haproxy -c  (in \(container.selector))", "kill -s \(container.signal.rawValue)  (\(container.selector))"]
+            [
+                "exec haproxy -c  (in \(container.selector))",
+                "kill -s \(container.signal.rawValue)  (\(container.selector))",
+            ]
                 + (container.restart ? ["restart, only if it cannot be reloaded  (\(container.selector))"] : [])
         case .systemd(let unit): ["systemctl reload \(unit)"]
         case .signal(let file, let signal): ["kill -s \(signal.rawValue) $(cat \(file))"]

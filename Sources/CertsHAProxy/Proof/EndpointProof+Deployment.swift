@@ -29,9 +29,11 @@ extension EndpointProof {
     /// - Parameters:
     ///   - baseline: what the same questions showed before.
     ///   - replaced: the leaves of the files that were replaced: they must be served no longer.
+    ///   - others: the leaves that other rotations of this process have made live on the same node.
     /// - Throws: the first failure in the order of the questions, after all were asked.
     func prove(
-        _ expected: Expectation, baseline: [Sighting], replaced: Set<Fingerprint>, patience: Patience
+        _ expected: Expectation, baseline: [Sighting], replaced: Set<Fingerprint>, others: LiveLeaves = LiveLeaves(),
+        patience: Patience
     ) async throws -> VerifiedDeployment {
         let before = baseline.filter { $0.question.subject == .own }
         let own = await each(before) { sighting in
@@ -52,9 +54,10 @@ extension EndpointProof {
         }
         let change = Change(
             replaced: replaced.subtracting(expected.all), mayGo: Set(before.compactMap(\.observation.served)),
-            ours: expected.all)
+            ours: expected.all, others: others)
         findings += try await proveNeighbours(baseline.filter { $0.question.subject == .neighbour }, change)
-        return VerifiedDeployment(order.compactMap { observations[$0] }, findings: Set(findings).sorted { $0.id < $1.id })
+        return VerifiedDeployment(
+            order.compactMap { observations[$0] }, findings: Set(findings).sorted { $0.id < $1.id })
     }
 
     private struct Proved: Sendable {
@@ -82,7 +85,8 @@ extension EndpointProof {
     private static func nothingServed(_ endpoint: Endpoint, _ baseline: [Sighting]) -> CertsError {
         let problem = baseline.first { $0.question.endpoint == endpoint }?.observation.problem
         return CertsError(
-            .probeFailed, "\(Sighting.Question(endpoint).text): no handshake succeeded, before and after"
+            .probeFailed,
+            "\(Sighting.Question(endpoint).text): no handshake succeeded, before and after"
                 + (problem.map { " (\($0))" } ?? ""),
             subject: endpoint.address, hint: "see what listens there and which TLS versions it speaks", retry: .later)
     }
@@ -116,6 +120,7 @@ extension EndpointProof {
         var mayGo: Set<Fingerprint> = []
         /// Must be served instead.
         var ours: Set<Fingerprint> = []
+        var others = LiveLeaves()
     }
 
     /// A name of somebody else may only have changed to ours where it was ours, and otherwise not at all: but a later
@@ -136,10 +141,13 @@ extension EndpointProof {
                 let wasOurs = change.replaced.contains(old) || change.mayGo.contains(old)
                 if wasOurs, change.ours.contains(served.fingerprint) { return nil }
                 let isLater = before.observation.servedNotAfter.map { served.notAfter > $0 } ?? false
-                if !change.ours.contains(served.fingerprint), isLater {
+                let isStolen = change.ours.contains(served.fingerprint)
+                if !isStolen, change.others.all.contains(served.fingerprint) { return nil }
+                if !isStolen, isLater {
                     return Finding(
                         id: "neighbour-renewed", severity: .info,
-                        message: "\(before.question.text) serves a later certificate than before, which is not this one",
+                        message:
+                            "\(before.question.text) serves a later certificate than before, which is not this one",
                         remedy: "nothing, if another rotation ran at the same time")
                 }
                 last = Self.changed(before, served)
@@ -166,7 +174,9 @@ extension EndpointProof {
     /// Proves that each question has the answer that it had before; one that had none is asked, but nothing is required
     /// of it.
     /// - Returns: one observation for each endpoint and name of the certificate.
-    func proveRestored(_ baseline: [Sighting], patience: Patience) async throws -> [EndpointObservation] {
+    func proveRestored(
+        _ baseline: [Sighting], others: LiveLeaves = LiveLeaves(), patience: Patience
+    ) async throws -> [EndpointObservation] {
         let own = baseline.filter { $0.question.subject == .own }
         let results = await each(own) { before in
             await Result {
@@ -178,7 +188,7 @@ extension EndpointProof {
         var seen = Set<Endpoint>()
         let observations = try results.map { try $0.get() }
         _ = try await proveNeighbours(
-            baseline.filter { $0.question.subject == .neighbour }, Change())
+            baseline.filter { $0.question.subject == .neighbour }, Change(others: others))
         return observations.sorted { $0.served != nil && $1.served == nil }.filter { seen.insert($0.endpoint).inserted }
     }
 

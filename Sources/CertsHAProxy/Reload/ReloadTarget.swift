@@ -15,6 +15,7 @@ package struct ReloadTarget: DeploymentTarget {
     let limits: TargetLimits
     let logger: Logger
     private let last = LastReload()
+    private let leaves = LiveLeaves()
 
     init(
         _ declaration: NodeDeclaration, method: ReloadMethod, reloader: any Reloader, files: any LiveFiles,
@@ -42,7 +43,9 @@ package struct ReloadTarget: DeploymentTarget {
             live.append(try await files.read(file.path, limit: BundleFiles.sizeLimit).map { LiveBundle($0) })
         }
         let paths = declaration.paths(of: bundle)
-        let preflight = await reloader.check(bundlePaths: paths)
+        let preflight =
+            await reloader.check(bundlePaths: paths)
+            + (try await Preflight(node: declaration, files: files).beforeDeployment(of: bundle))
         if let blocking = preflight.first(where: \.isBlocking) {
             throw CertsError(
                 .targetReloadFailed, blocking.message, subject: declaration.id.description, hint: blocking.remedy,
@@ -100,6 +103,7 @@ package struct ReloadTarget: DeploymentTarget {
         let held = deployments.first.map { Self.lockedDirectory($0.receipt) } ?? ""
         return await uncancelled {
             await together(deployments, receipt: \.receipt) { deployment in
+                leaves.add(deployment.bundle.fingerprints)
                 let receipt = deployment.receipt
                 try await bundleFiles.install(deployment.bundle, receipt: receipt)
                 try await bundleFiles.addLines(
@@ -116,6 +120,7 @@ package struct ReloadTarget: DeploymentTarget {
         return await uncancelled {
             await together(restorations, receipt: \.receipt) { restoration in
                 try BundleFiles.check(restoration)
+                leaves.add(restoration.receipt.previousLeaves)
                 // A line without its file would keep HAProxy from starting: the line goes first.
                 try await bundleFiles.removeLines(restoration, Self.newSlots(restoration.receipt.files), held: held)
                 let isChanged = try await bundleFiles.restore(restoration)
@@ -190,13 +195,14 @@ package struct ReloadTarget: DeploymentTarget {
         let expected = try Expectation(bundle)
         let proved = try await askingTwice {
             try await proof.prove(
-                expected, baseline: receipt.baseline, replaced: receipt.previousLeaves, patience: .reload($0))
+                expected, baseline: receipt.baseline, replaced: receipt.previousLeaves, others: leaves,
+                patience: .reload($0))
         }
         return VerifiedDeployment(proved.observations, findings: proved.findings + last.findings)
     }
 
     package func verifyRestored(_ receipt: DeploymentReceipt) async throws -> [EndpointObservation] {
-        try await askingTwice { try await proof.proveRestored(receipt.baseline, patience: .reload($0)) }
+        try await askingTwice { try await proof.proveRestored(receipt.baseline, others: leaves, patience: .reload($0)) }
     }
 
     /// A reload whose outcome the method cannot see may have been lost: a signal that reaches a master while it still

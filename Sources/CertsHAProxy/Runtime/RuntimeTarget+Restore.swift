@@ -21,6 +21,7 @@ extension RuntimeTarget {
 
     private func restore(_ restoration: BundleRestoration) async throws {
         try BundleFiles.check(restoration)
+        leaves.add(restoration.receipt.previousLeaves)
         var memoryFailure: CertsError?
         do {
             try await locked {

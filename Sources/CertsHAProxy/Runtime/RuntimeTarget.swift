@@ -17,6 +17,7 @@ package struct RuntimeTarget: DeploymentTarget {
     let limits: TargetLimits
     let logger: Logger
     let known = KnownLists()
+    let leaves = LiveLeaves()
 
     init(
         _ declaration: NodeDeclaration, files: any LiveFiles, proof: EndpointProof,
@@ -41,6 +42,7 @@ package struct RuntimeTarget: DeploymentTarget {
     package func prepare(_ bundle: StagedBundle, fallback: StagedBundle?, now: Date) async throws -> PreparedDeployment
     {
         try bundleFiles.checkMembers(bundle)
+        let clock = try checkClock(try await session.process(), bundle, now: now)
         let stores = try await locked {
             let list = try await session.list()
             try refuseForeignTransaction(list)
@@ -52,7 +54,7 @@ package struct RuntimeTarget: DeploymentTarget {
         }
         var receipts: [FileReceipt] = []
         var previous: [Secret?] = []
-        var findings: [Finding] = []
+        var findings = clock + (try await Preflight(node: declaration, files: files).beforeDeployment(of: bundle))
         for planned in bundleFiles.plan(bundle) {
             var live = try await files.read(planned.path, limit: BundleFiles.sizeLimit).map { LiveBundle($0) }
             var storeName: String?
@@ -78,6 +80,33 @@ package struct RuntimeTarget: DeploymentTarget {
                 method: "runtime", reloads: false, files: receipts, baseline: baseline, takenAt: now),
             previous: previous, findings: findings)
     }
+
+    /// HAProxy's clock decides how long it staples a response, and tells what its clients may see.
+    ///
+    /// - Throws: `target.refused` for a leaf that is not valid yet there.
+    private func checkClock(_ process: RuntimeReply.Process, _ bundle: StagedBundle, now: Date) throws -> [Finding] {
+        guard let there = process.now else { return [] }
+        let skew = there.timeIntervalSince(now)
+        if let early = bundle.members.first(where: { $0.leaf.notBefore > there.addingTimeInterval(Self.clockTolerance) }
+        ) {
+            throw CertsError(
+                .targetRefused,
+                "by the clock of '\(declaration.id)' the certificate is valid only in \(Int(min(early.leaf.notBefore.timeIntervalSince(there), 1e9))) seconds",
+                subject: declaration.id.description, hint: "set the clock of that host (NTP), then run again",
+                retry: .later)
+        }
+        guard abs(skew) > Self.clockTolerance else { return [] }
+        return [
+            Finding(
+                id: "clock-skew", severity: .warning,
+                message:
+                    "the clock of '\(declaration.id)' is \(Int(min(abs(skew), 1e9))) seconds \(skew < 0 ? "behind" : "ahead")",
+                remedy: "set the clock of that host (NTP): HAProxy staples by it")
+        ]
+    }
+
+    /// In seconds; HAProxy tells whole ones.
+    private static let clockTolerance: TimeInterval = 60
 
     /// Where HAProxy holds a member in memory, or is to hold it.
     struct Store: Sendable {
@@ -174,6 +203,7 @@ package struct RuntimeTarget: DeploymentTarget {
 
     private func apply(_ deployment: BundleDeployment) async throws {
         let (bundle, receipt) = (deployment.bundle, deployment.receipt)
+        leaves.add(bundle.fingerprints)
         for member in bundle.members {
             let file = receipt.files.first { $0.role == .bundle(slot: member.slot) }
             if let file, let store = file.storeName {
@@ -273,12 +303,12 @@ package struct RuntimeTarget: DeploymentTarget {
     package func verify(_ bundle: StagedBundle, receipt: DeploymentReceipt) async throws -> VerifiedDeployment {
         _ = try declaration.requiredProbes(for: bundle.names, certificate: bundle.certificate)
         return try await proof.prove(
-            Expectation(bundle), baseline: receipt.baseline, replaced: receipt.previousLeaves,
+            Expectation(bundle), baseline: receipt.baseline, replaced: receipt.previousLeaves, others: leaves,
             patience: .swap(limits.connect))
     }
 
     package func verifyRestored(_ receipt: DeploymentReceipt) async throws -> [EndpointObservation] {
-        try await proof.proveRestored(receipt.baseline, patience: .swap(limits.connect))
+        try await proof.proveRestored(receipt.baseline, others: leaves, patience: .swap(limits.connect))
     }
 
     package func observe(names: [AlternativeName]) async -> [EndpointObservation] {

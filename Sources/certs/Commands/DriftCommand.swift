@@ -58,7 +58,9 @@ struct DriftCommand: AsyncParsableCommand {
         try await assembly.engine.recover()
         let results = try await assembly.engine.repair(found)
         let left = try await assembly.engine.drift(of: scope)
-        for drift in left { Terminal.note("left: \(drift.node) \(drift.path): \(TerminalText.sanitized(drift.message))") }
+        for drift in left {
+            Terminal.note("left: \(drift.node) \(drift.path): \(TerminalText.sanitized(drift.message))")
+        }
         let status = ExitStatus(results)
         if status != .done { throw status }
         if !left.isEmpty { throw ExitStatus.failed }

@@ -31,6 +31,25 @@ struct HistoryCommand: AsyncParsableCommand {
         let outcome: String
         @OrNull var failure: StatusReport.Failure?
         let steps: [Step]
+        let deployments: [DeploymentEntry]
+    }
+
+    struct DeploymentEntry: Encodable {
+        let target: String
+        let state: String
+        /// The reload method that was used; `null`: it did not come that far.
+        @OrNull var method: String?
+        /// Why another method than the declared one was used.
+        @OrNull var methodReason: String?
+        let findings: [Finding]
+
+        init(_ deployment: Deployment) {
+            target = deployment.node.description
+            state = deployment.state.rawValue
+            _method = OrNull(wrappedValue: deployment.receipt?.method)
+            _methodReason = OrNull(wrappedValue: deployment.receipt?.reason)
+            findings = deployment.findings
+        }
     }
 
     struct Step: Encodable {
@@ -72,6 +91,7 @@ struct HistoryCommand: AsyncParsableCommand {
             id: rotation.id, certificate: rotation.certificate.rawValue, revision: rotation.revision,
             purpose: rotation.purpose.rawValue, reason: rotation.reason.rawValue, startedAt: rotation.startedAt,
             endedAt: rotation.endedAt, outcome: rotation.outcome?.rawValue ?? "open",
-            failure: rotation.failure.map(StatusReport.Failure.init), steps: steps)
+            failure: rotation.failure.map(StatusReport.Failure.init), steps: steps,
+            deployments: rotation.deployments.map(DeploymentEntry.init))
     }
 }

@@ -71,7 +71,9 @@ struct DeployCommand: AsyncParsableCommand {
     var name: String
 
     func run() async throws {
-        try await runOne(global, output, name) { engine, name in await engine.deploy([name]).first ?? .failed(name, CertsError(.internal, "no result")) }
+        try await runOne(global, output, name) { engine, name in
+            await engine.deploy([name]).first ?? .failed(name, CertsError(.internal, "no result"))
+        }
     }
 }
 

@@ -138,7 +138,8 @@ extension ConfigurationReader {
             guard let algorithm = word(text, "a key algorithm", KeyAlgorithm.self) else { continue }
             if let other = algorithms.first(where: { $0.keyType == algorithm.keyType }) {
                 problems.add(
-                    text.mark, "'\(algorithm.rawValue)' and '\(other.rawValue)' are of one type: a client takes both or none",
+                    text.mark,
+                    "'\(algorithm.rawValue)' and '\(other.rawValue)' are of one type: a client takes both or none",
                     "name one of each type, like [ecdsa-p256, rsa-2048]")
                 continue
             }

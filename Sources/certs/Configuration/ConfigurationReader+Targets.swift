@@ -27,7 +27,8 @@ extension ConfigurationReader {
         let waves = waves(block)
         guard block.node("nodes") != nil else {
             if block.node("waves") != nil {
-                problems.add(block.mark("waves"), "\(block.what) has waves but no nodes", "list its 'nodes', or leave waves out")
+                problems.add(
+                    block.mark("waves"), "\(block.what) has waves but no nodes", "list its 'nodes', or leave waves out")
             }
             guard let source = readNode(block, NodeID(name ?? Self.unnamed), inheriting: nil), let name else { return }
             targets.append(
@@ -67,7 +68,8 @@ extension ConfigurationReader {
                 continue
             }
             guard !sources.contains(where: { $0.declaration.id.node == name }) else {
-                problems.add(text.mark, "a second node named '\(name)' in \(block.what)", "give each node a name of its own")
+                problems.add(
+                    text.mark, "a second node named '\(name)' in \(block.what)", "give each node a name of its own")
                 continue
             }
             let id = NodeID(target ?? Self.unnamed, node: name)
@@ -77,7 +79,8 @@ extension ConfigurationReader {
     }
 
     /// - Parameter outer: the block of the target: what a node does not say is taken from there.
-    private func readNode(_ block: ConfigurationBlock, _ id: NodeID, inheriting outer: ConfigurationBlock?) -> NodeSource?
+    private func readNode(_ block: ConfigurationBlock, _ id: NodeID, inheriting outer: ConfigurationBlock?)
+        -> NodeSource?
     {
         func holder(_ key: String) -> ConfigurationBlock { block.node(key) == nil ? outer ?? block : block }
         let bundleBlock = holder("bundle")
@@ -123,11 +126,13 @@ extension ConfigurationReader {
     }
 
     private func list(_ block: ConfigurationBlock) -> ListDeclaration? {
-        guard let text = block.requiredText("path", "write the crt-list file or the directory that a 'bind' line names"),
+        guard
+            let text = block.requiredText("path", "write the crt-list file or the directory that a 'bind' line names"),
             text.value.hasPrefix("/")
         else {
             if let text = block.text("path") {
-                problems.add(text.mark, "'\(text.value)' is not an absolute path", "write it as HAProxy's configuration has it")
+                problems.add(
+                    text.mark, "'\(text.value)' is not an absolute path", "write it as HAProxy's configuration has it")
             }
             return nil
         }

@@ -16,7 +16,14 @@ final class RotationReporter: Sendable {
         }
         let elapsed = Double((ContinuousClock.now - begin) / .milliseconds(1))
         let time = String(format: "%7.3fs", elapsed / 1000)
-        Terminal.note("\(time)  \(rotation.certificate) #\(rotation.revision)  \(Self.sentence(rotation))")
+        let head = "\(time)  \(rotation.certificate) #\(rotation.revision)  "
+        Terminal.note(head + Self.sentence(rotation))
+        guard rotation.isFinished else { return }
+        for deployment in rotation.deployments {
+            for finding in deployment.findings {
+                Terminal.note("\(head)\(deployment.node): \(TerminalText.sanitized(finding.message)) [\(finding.id)]")
+            }
+        }
     }
 
     static func sentence(_ rotation: Rotation) -> String {
