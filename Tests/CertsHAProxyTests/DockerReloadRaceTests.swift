@@ -74,7 +74,7 @@ import Testing
         let reloader = DockerReloader(
             container: DockerContainer(selector: .name("x"), engineSocket: fake.path), reply: .seconds(20),
             pause: .milliseconds(5), settling: .milliseconds(100))
-        let result = await Result { try await reloader.reload(within: .seconds(2)) }
+        let result = await Result { try await reloader.reload(within: .seconds(8)) }
         return withExtendedLifetime(fake) { (result, play.signals) }
     }
 

@@ -109,6 +109,7 @@ import Testing
 
     @Test func seesThatNoMountHasTheBundle() async throws {
         try await RealDocker.withContainer(scene.recipe) { name, _ in
+            try await scene.waitUntilServed()
             let path = scene.site.directory.path("elsewhere/server.pem")
             let findings = await (try scene.reloader(.name(name))).check(bundlePaths: [scene.site.path, path])
             #expect(findings.map(\.id) == ["docker-bundle-not-mounted"])

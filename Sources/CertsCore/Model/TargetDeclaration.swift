@@ -25,7 +25,7 @@ package struct TargetDeclaration: Sendable, Hashable {
         /// From 1 to 100, rounded up to whole nodes.
         case percent(Int)
 
-        func end(of count: Int) -> Int {
+        package func end(of count: Int) -> Int {
             switch self {
             case .nodes(let end): min(count, max(1, end))
             case .percent(let share): min(count, max(1, (count * min(100, share) + 99) / 100))

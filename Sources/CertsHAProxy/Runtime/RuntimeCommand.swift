@@ -45,7 +45,7 @@ struct RuntimeCommand: Sendable {
                 .targetBundleTooLarge,
                 "the bundle makes a command of \(command.size) bytes; HAProxy's runtime API takes \(sizeLimit)",
                 subject: name.rawValue,
-                hint: "use a shorter chain, or `reload: { method: signal }` for this target")
+                hint: "use a shorter chain, or name a `fallback` that reloads")
         }
         return command
     }

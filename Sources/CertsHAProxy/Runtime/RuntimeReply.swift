@@ -40,15 +40,19 @@ enum RuntimeReply {
         var pid: Int
         /// A process that was told to end: what is committed in it is lost.
         var isStopping: Bool
-        /// To a second; to the microsecond where it was asked for exactly.
+        /// When it was started; to the microsecond where it was asked for (`show info float`).
         var startedAt: Date?
+        /// In seconds; `nil`: it does not tell.
+        var uptime: TimeInterval?
+
+        /// The time by its clock, to a second or two; `nil`: it does not tell.
+        var now: Date? { startedAt.flatMap { start in uptime.map { start.addingTimeInterval($0) } } }
+
         /// `[2, 6]` of `2.6.12-1+deb12u4`; `nil`: not to be read.
         var release: [Int]? {
             let parts = version.split(separator: ".").prefix(2).map { Int($0) }
             return parts.count == 2 ? parts.compactMap { $0 } : nil
         }
-        /// The time by its clock, to a second or two; `nil`: it does not tell.
-        var now: Date?
     }
 
     static func certificateList(_ reply: String) throws(CertsError) -> CertificateList {
@@ -149,13 +153,10 @@ enum RuntimeReply {
         guard let version = fields["Version"], let pid = fields["Pid"].flatMap({ Int($0) }), pid > 0 else {
             throw unexpected("show info", reply)
         }
-        let (start, uptime) = (
-            fields["Start_time_sec"].flatMap { Double($0) }, fields["Uptime_sec"].flatMap { Double($0) }
-        )
         return Process(
             version: String(version), pid: pid, isStopping: (fields["Stopping"] ?? "0") != "0",
-            startedAt: start.map { Date(timeIntervalSince1970: $0) },
-            now: start.flatMap { start in uptime.map { Date(timeIntervalSince1970: start + $0) } })
+            startedAt: fields["Start_time_sec"].flatMap { Double($0) }.map { Date(timeIntervalSince1970: $0) },
+            uptime: fields["Uptime_sec"].flatMap { Double($0) })
     }
 
     /// A serial as HAProxy or a record writes it, in one form.

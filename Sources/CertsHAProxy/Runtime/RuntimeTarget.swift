@@ -16,8 +16,8 @@ package struct RuntimeTarget: DeploymentTarget {
     let session: RuntimeSession
     let limits: TargetLimits
     let logger: Logger
-    let known = KnownLists()
     let leaves = LiveLeaves()
+    let known = KnownLists()
 
     init(
         _ declaration: NodeDeclaration, files: any LiveFiles, proof: EndpointProof,

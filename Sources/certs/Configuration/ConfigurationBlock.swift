@@ -74,8 +74,8 @@ struct ConfigurationBlock {
     }
 
     /// A list of texts; empty if it is absent.
-    func texts(_ key: String) -> [Located<String>] {
-        list(key, "[a, b]").compactMap { text($0, "an element of \(key)") }
+    func texts(_ key: String, _ example: String = "[a, b]") -> [Located<String>] {
+        list(key, example).compactMap { text($0, "an element of \(key)") }
     }
 
     /// The elements of a list; empty if it is absent.

@@ -8,6 +8,8 @@ final class ConfigurationProblems {
 
     let file: String
     private var found: [(line: Int, column: Int, text: String)] = []
+    /// What was told already: nodes that inherit a value of their target read it once each.
+    private var told: Set<String> = []
 
     init(file: String) { self.file = file }
 
@@ -20,7 +22,9 @@ final class ConfigurationProblems {
     }
 
     func add(line: Int, column: Int, _ what: String, _ remedy: String) {
-        found.append((max(1, line), max(1, column), "\(what); \(remedy)"))
+        let text = "\(what); \(remedy)"
+        guard told.insert("\(line):\(column): \(text)").inserted else { return }
+        found.append((max(1, line), max(1, column), text))
     }
 
     /// All problems as one error, in the order of the file.

@@ -10,8 +10,7 @@ extension ConfigurationReader {
 
     mutating func readCertificates(_ top: ConfigurationBlock) {
         for (index, node) in top.list("certificates", "'- name: …'").enumerated() {
-            let nameNode = node.mapping?.first { $0.key.scalar?.string == "name" }?.value.scalar
-            let what = nameNode.map { "certificate '\($0.string)'" } ?? "certificate \(index + 1)"
+            let what = Self.what(node, "certificate", index)
             guard let block = ConfigurationBlock(node, what, keys: Self.certificateKeys, problems) else { continue }
             readCertificate(block)
         }
@@ -27,7 +26,7 @@ extension ConfigurationReader {
         if problems.count == problemsBefore { checkCommonName(subject, names, block) }
         let key = keyPolicy(block)
         let issuer = issuer(block)
-        checkHandOff(issuer, key, block)
+        checkIssuer(issuer, key, block)
         var renewal = RenewalPolicy()
         if let before = block.block("renew", keys: ["before"])?.duration("before", 60...3650 * 86400) {
             renewal.before = before
@@ -134,7 +133,12 @@ extension ConfigurationReader {
     /// One leaf for each key type: HAProxy serves each client the one that it can verify.
     private func severalKeys(_ block: ConfigurationBlock) -> [KeyAlgorithm] {
         var algorithms: [KeyAlgorithm] = []
-        for text in block.texts("keys") {
+        if let keys = block.node("keys")?.sequence, keys.isEmpty {
+            problems.add(
+                block.mark("keys"), "'keys' of \(block.what) is empty",
+                "name one algorithm of each type, like [ecdsa-p256, rsa-2048]")
+        }
+        for text in block.texts("keys", "[ecdsa-p256, rsa-2048]") {
             guard let algorithm = word(text, "a key algorithm", KeyAlgorithm.self) else { continue }
             if let other = algorithms.first(where: { $0.keyType == algorithm.keyType }) {
                 problems.add(
@@ -153,14 +157,22 @@ extension ConfigurationReader {
         return algorithms
     }
 
-    /// A person carries one request, and one answer back.
-    private func checkHandOff(_ issuer: Name?, _ key: KeyPolicy, _ block: ConfigurationBlock) {
-        guard key.algorithms.count > 1, let declared = issuers.first(where: { $0.value.name == issuer })?.value,
-            case .handOff = declared.kind
-        else { return }
-        problems.add(
-            block.mark("keys"), "the issuer '\(declared.name)' is a hand-off, which takes one key at a time",
-            "declare one certificate for each key, or another issuer")
+    /// What the type of the issuer cannot do.
+    private func checkIssuer(_ issuer: Name?, _ key: KeyPolicy, _ block: ConfigurationBlock) {
+        guard let declared = issuers.first(where: { $0.value.name == issuer })?.value else { return }
+        if key.algorithms.count > 1, case .handOff = declared.kind {
+            // A person carries one request, and one answer back.
+            problems.add(
+                block.mark("keys"), "the issuer '\(declared.name)' is a hand-off, which takes one key at a time",
+                "declare one certificate for each key, or another issuer")
+        }
+        if block.node("staple") != nil, block.flag("staple") == true {
+            if case .handOff = declared.kind { return }
+            problems.add(
+                block.mark("staple"),
+                "certificates of the issuer '\(declared.name)' (\(declared.typeName)) name no OCSP responder",
+                "leave staple out: there is nothing to staple")
+        }
     }
 
     private func issuer(_ block: ConfigurationBlock) -> Name? {

@@ -5,6 +5,7 @@ extension ConfigurationReader {
     /// What can only be checked when everything has been read: who writes which file, who can see which certificate.
     func checkReferences() {
         checkBundles()
+        checkLoadedPaths()
         checkServerNames()
     }
 
@@ -40,6 +41,24 @@ extension ConfigurationReader {
             node.bundleMark,
             "the certificates '\(first.certificate)'\(elsewhere) and '\(second)' would both be written to \(path)",
             remedy)
+    }
+
+    /// What HAProxy holds under one path is one certificate, wherever the files of this host lie.
+    private func checkLoadedPaths() {
+        for target in targets {
+            let users = certificates.filter { $0.declaration.targets.contains(target.declaration.name) }
+            for node in target.nodes where node.declaration.loadedAs != nil {
+                var owners: [String: Name] = [:]
+                for user in users.map(\.declaration) {
+                    let path = node.declaration.loadedPath(for: user.name)
+                    guard let first = owners.updateValue(user.name, forKey: path) else { continue }
+                    problems.add(
+                        node.loadedMark,
+                        "the certificates '\(first)' and '\(user.name)' would both be \(path) in HAProxy",
+                        "put {name} into the path, e.g. \(Self.withName(path))")
+                }
+            }
+        }
     }
 
     private static func withName(_ path: String) -> String {

@@ -40,7 +40,9 @@ extension ConfigurationReader {
     }
 
     /// Only the runtime API needs one, and only by a method that reloads.
-    func fallback(_ block: ConfigurationBlock, for reload: ReloadMethod?) -> ReloadMethod? {
+    ///
+    /// - Parameter mayBeIdle: a node with a `reload` of its own cannot take out what it inherits.
+    func fallback(_ block: ConfigurationBlock, for reload: ReloadMethod?, mayBeIdle: Bool) -> ReloadMethod? {
         guard block.node("fallback") != nil, let method = self.reload(block, "fallback") else { return nil }
         if case .runtime = method {
             problems.add(
@@ -49,6 +51,7 @@ extension ConfigurationReader {
             return nil
         }
         if let reload, reload.word != "runtime" {
+            if mayBeIdle { return nil }
             problems.add(
                 block.mark("fallback"), "\(block.what) reloads anyway, by '\(reload.word)'",
                 "leave fallback out, or use 'method: runtime' in 'reload'")
@@ -107,7 +110,10 @@ extension ConfigurationReader {
         }
         guard let signal = signalWord(reload, default: .hup) else { return nil }
         declared.signal = signal
-        declared.configuration = reload.text("configuration")?.value
+        if let text = reload.text("configuration") {
+            guard let path = haproxyPath(text, "/usr/local/etc/haproxy/haproxy.cfg") else { return nil }
+            declared.configuration = path
+        }
         declared.restart = reload.flag("restart") ?? false
         return .docker(declared)
     }

@@ -1,21 +1,21 @@
 import CertsCore
-import CertsHAProxy
 import Foundation
 import Yams
 
 extension ConfigurationReader {
-    private static let nodeKeys = [
-        "bundle", "loadedAs", "reload", "fallback", "list", "endpoints", "verifyWithin", "validate",
-    ]
-
     mutating func readTargets(_ top: ConfigurationBlock) {
         let keys = ["name", "type", "nodes", "waves"] + Self.nodeKeys
         for (index, node) in top.list("targets", "'- name: …'").enumerated() {
-            let nameNode = node.mapping?.first { $0.key.scalar?.string == "name" }?.value.scalar
-            let what = nameNode.map { "target '\($0.string)'" } ?? "target \(index + 1)"
+            let what = Self.what(node, "target", index)
             guard let block = ConfigurationBlock(node, what, keys: keys, problems) else { continue }
             readTarget(block)
         }
+    }
+
+    /// What an item of a list is called in messages: by its name, or by its place where it has none.
+    static func what(_ node: Node, _ kind: String, _ index: Int) -> String {
+        let name = node.mapping?.first { $0.key.scalar?.string == "name" }?.value.scalar
+        return name.map { "\(kind) '\($0.string)'" } ?? "\(kind) \(index + 1)"
     }
 
     private mutating func readTarget(_ block: ConfigurationBlock) {
@@ -24,89 +24,34 @@ extension ConfigurationReader {
         if let type = block.requiredText("type", "write 'type: haproxy'"), type.value != "haproxy" {
             problems.add(type.mark, "'\(type.value)' is not a type of target", "write 'type: haproxy'")
         }
-        let waves = waves(block)
-        guard block.node("nodes") != nil else {
+        let sources: [NodeSource]
+        var waves: [Located<TargetDeclaration.Wave>] = []
+        if block.node("nodes") != nil {
+            sources = readNodes(block, name)
+            waves = self.waves(block)
+        } else {
             if block.node("waves") != nil {
                 problems.add(
                     block.mark("waves"), "\(block.what) has waves but no nodes", "list its 'nodes', or leave waves out")
             }
-            guard let source = readNode(block, NodeID(name ?? Self.unnamed), inheriting: nil), let name else { return }
-            targets.append(
-                TargetSource(
-                    declaration: TargetDeclaration(name: name, nodes: [source.declaration]), mark: block.mark,
-                    nodes: [source]))
-            return
+            sources = [readNode(block, NodeID(name ?? Self.unnamed), inheriting: nil)].compactMap(\.self)
         }
-        let sources = readNodes(block, name)
         guard let name, !sources.isEmpty else { return }
-        targets.append(
-            TargetSource(
-                declaration: TargetDeclaration(name: name, nodes: sources.map(\.declaration), waves: waves),
-                mark: block.mark, nodes: sources))
+        let declaration = TargetDeclaration(
+            name: name, nodes: sources.map(\.declaration), waves: waves.map(\.value))
+        // By what is written: a node with a problem of its own is still a node.
+        checkOrder(of: waves, block.what, count: block.node("nodes")?.sequence?.count ?? sources.count)
+        targets.append(TargetSource(declaration: declaration, mark: block.mark, nodes: sources))
     }
 
-    /// Stands in where the name is missing or wrong, so that the rest is still checked.
-    private static let unnamed: Name = {
-        guard let name = try? Name("target") else { preconditionFailure("a constant") }
-        return name
-    }()
-
-    private mutating func readNodes(_ block: ConfigurationBlock, _ target: Name?) -> [NodeSource] {
-        let nodes = block.list("nodes", "'- name: …'")
-        if nodes.isEmpty { problems.add(block.mark("nodes"), "\(block.what) has no nodes", "list at least one") }
-        var sources: [NodeSource] = []
-        for (index, node) in nodes.enumerated() {
-            let what = "node \(index + 1) of \(block.what)"
-            guard let inner = ConfigurationBlock(node, what, keys: ["name"] + Self.nodeKeys, problems),
-                let text = inner.requiredText("name", "give it a name such as 'edge-1'")
-            else { continue }
-            let name: Name
-            do {
-                name = try Name(text.value)
-            } catch {
-                problems.add(text.mark, "\(error.message) for a node", error.hint ?? "choose another")
-                continue
-            }
-            guard !sources.contains(where: { $0.declaration.id.node == name }) else {
-                problems.add(
-                    text.mark, "a second node named '\(name)' in \(block.what)", "give each node a name of its own")
-                continue
-            }
-            let id = NodeID(target ?? Self.unnamed, node: name)
-            if let source = readNode(inner, id, inheriting: block) { sources.append(source) }
-        }
-        return sources
-    }
-
-    /// - Parameter outer: the block of the target: what a node does not say is taken from there.
-    private func readNode(_ block: ConfigurationBlock, _ id: NodeID, inheriting outer: ConfigurationBlock?)
-        -> NodeSource?
-    {
-        func holder(_ key: String) -> ConfigurationBlock { block.node(key) == nil ? outer ?? block : block }
-        let bundleBlock = holder("bundle")
-        let bundle = bundle(bundleBlock.node("bundle") == nil ? block : bundleBlock)
-        let reloadBlock = holder("reload")
-        let reload = reload(reloadBlock.node("reload") == nil ? block : reloadBlock, "reload", required: true)
-        let fallback = fallback(holder("fallback"), for: reload)
-        let endpoints = endpoints(block.node("endpoints") == nil && outer != nil ? block : holder("endpoints"))
-        let verifyWithin = holder("verifyWithin").duration("verifyWithin", 1...3600) ?? 15
-        let validate = holder("validate").block("validate", keys: ["arguments", "deadline"]).flatMap { commandLine($0) }
-        let loadedAs = holder("loadedAs").text("loadedAs").flatMap { loadedPath($0) }
-        let list = holder("list").block("list", keys: ["path", "file", "options", "filters"]).flatMap { self.list($0) }
-        guard let bundle, let reload, !endpoints.isEmpty else { return nil }
-        return NodeSource(
-            declaration: NodeDeclaration(
-                id: id, bundle: bundle, loadedAs: loadedAs, reload: reload, fallback: fallback, list: list,
-                endpoints: endpoints.map(\.value), verifyWithin: .seconds(verifyWithin), validate: validate),
-            bundleMark: bundleBlock.mark("bundle"), endpointMarks: endpoints.map(\.mark))
-    }
-
-    private func waves(_ block: ConfigurationBlock) -> [TargetDeclaration.Wave] {
-        block.texts("waves").compactMap { text in
+    private func waves(_ block: ConfigurationBlock) -> [Located<TargetDeclaration.Wave>] {
+        block.texts("waves", "[1, 25%, 100%]").compactMap { text in
             if text.value.hasSuffix("%"), let share = Int(text.value.dropLast()), (1...100).contains(share) {
-                return .percent(share)
+                return Located(value: .percent(share), mark: text.mark)
             }
-            if let count = Int(text.value), (1...10_000).contains(count) { return .nodes(count) }
+            if let count = Int(text.value), (1...10_000).contains(count) {
+                return Located(value: .nodes(count), mark: text.mark)
+            }
             problems.add(
                 text.mark, "'\(text.value)' is not the end of a wave",
                 "write how many nodes are done then, as a number or a share: [1, 25%, 100%]")
@@ -114,52 +59,16 @@ extension ConfigurationReader {
         }
     }
 
-    /// A path in HAProxy's own file system: absolute, not looked at.
-    private func loadedPath(_ text: Located<String>) -> String? {
-        guard text.value.hasPrefix("/"), text.value.utf8.count <= 4095 else {
+    /// A wave that ends before an earlier one would be empty, and was meant to be something else.
+    private func checkOrder(of waves: [Located<TargetDeclaration.Wave>], _ what: String, count: Int) {
+        let ends = waves.map { $0.value.end(of: count) }
+        for index in waves.indices.dropFirst() where ends[index] < ends[index - 1] {
             problems.add(
-                text.mark, "'\(TerminalText.sanitized(text.value, limit: 80))' is not an absolute path",
-                "write the path as HAProxy's configuration has it, e.g. /usr/local/etc/haproxy/certs/{name}.pem")
-            return nil
+                waves[index].mark,
+                "this wave of \(what) ends at node \(ends[index]), and the one before it at node "
+                    + "\(ends[index - 1])",
+                "each number counts from the first node: write them in rising order, like [1, 25%, 100%]")
         }
-        return text.value.hasSuffix("/") ? text.value + "{name}.pem" : text.value
-    }
-
-    private func list(_ block: ConfigurationBlock) -> ListDeclaration? {
-        guard
-            let text = block.requiredText("path", "write the crt-list file or the directory that a 'bind' line names"),
-            text.value.hasPrefix("/")
-        else {
-            if let text = block.text("path") {
-                problems.add(
-                    text.mark, "'\(text.value)' is not an absolute path", "write it as HAProxy's configuration has it")
-            }
-            return nil
-        }
-        let path = text.value.count > 1 && text.value.hasSuffix("/") ? String(text.value.dropLast()) : text.value
-        let declaration = ListDeclaration(
-            path: path, file: block.text("file").flatMap { self.path($0) }, options: block.text("options")?.value,
-            filters: block.texts("filters").map(\.value))
-        if let problem = ListTerms.problem(declaration) {
-            problems.add(block.mark("options"), problem.message, problem.hint ?? "correct it")
-            return nil
-        }
-        return declaration
-    }
-
-    private func bundle(_ block: ConfigurationBlock) -> String? {
-        let remedy = "write the file that HAProxy loads, e.g. /etc/haproxy/certs/{name}.pem"
-        guard let text = block.requiredText("bundle", remedy), let path = path(text) else { return nil }
-        let withoutName = path.replacingOccurrences(of: "{name}", with: "")
-        guard !withoutName.contains(where: { $0 == "{" || $0 == "}" }) else {
-            problems.add(
-                text.mark, "'\(text.value)' has a placeholder other than {name}", "only {name} stands for something")
-            return nil
-        }
-        if path.hasSuffix("/") { return path + "{name}.pem" }
-        var status = stat()
-        let isDirectory = stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
-        return isDirectory ? path + "/{name}.pem" : path
     }
 
     func commandLine(_ block: ConfigurationBlock) -> CommandLine? {
@@ -189,7 +98,7 @@ extension ConfigurationReader {
         return CommandLine(arguments: arguments, deadline: .seconds(deadline))
     }
 
-    private func endpoints(_ block: ConfigurationBlock) -> [Located<Endpoint>] {
+    func endpoints(_ block: ConfigurationBlock) -> [Located<Endpoint>] {
         let remedy =
             "add 'endpoints: [ { address: 127.0.0.1:443, serverName: www.example.com } ]': nothing else proves a rotation"
         let nodes = block.list("endpoints", "[ { address: 127.0.0.1:443 } ]")

@@ -34,6 +34,7 @@ struct ConfigurationReader {
     struct NodeSource {
         var declaration: NodeDeclaration
         var bundleMark: Mark?
+        var loadedMark: Mark?
         var endpointMarks: [Mark?]
     }
 
