@@ -34,6 +34,16 @@ final class Site: Sendable {
         try Self.bundle(revision, pki, names: names, chainCopies: chainCopies)
     }
 
+    /// Of another certificate, or with another key.
+    func bundle(_ certificate: String, names: [String], algorithm: KeyAlgorithm = .ecdsaP256) throws -> StagedBundle {
+        let leaf = try pki.leaf(names, algorithm: algorithm)
+        return StagedBundle(
+            certificate: try Name(certificate), revision: 1,
+            pem: try CanonicalBundle.make(
+                leaf: leaf.certificate, chain: [pki.intermediate.certificate], key: try leaf.key.pem()),
+            leaf: leaf.certificate.record, fingerprint: leaf.certificate.fingerprint, names: names.map { .dns($0) })
+    }
+
     private static func bundle(
         _ revision: Int, _ pki: TestPKI, names: [String] = [Site.host], chainCopies: Int = 1
     ) throws -> StagedBundle {
