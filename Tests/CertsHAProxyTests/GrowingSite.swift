@@ -41,6 +41,16 @@ struct GrowingSite {
         new = try site.bundle(2, names: [Self.newHost])
     }
 
+    /// A node that may add the new bundle to the list.
+    /// - Parameter socket: `nil`: that of HAProxy.
+    func declaration(socket: String? = nil, options: String? = nil, filters: [String] = []) throws -> NodeDeclaration {
+        var declaration = try NodeDeclaration(
+            name: "loadbalancer", bundle: name.rawValue, reload: .runtime(socket: socket ?? haproxy.socket),
+            endpoints: [Endpoint(host: "127.0.0.1", port: haproxy.port, serverName: Self.newHost)])
+        declaration.list = ListDeclaration(path: list.rawValue, options: options, filters: filters)
+        return declaration
+    }
+
     var lists: CrtListSession { Self.lists(at: haproxy.socket) }
 
     static func lists(at socket: String) -> CrtListSession {

@@ -5,6 +5,21 @@ import Synchronization
 /// The files of a test's own directory, with a disk that can be made full.
 final class ScratchFiles: LiveFiles {
     private let full = Mutex(false)
+    private let log = Mutex<[String]>([])
+    private let rest = Mutex(Duration.zero)
+
+    /// Every change that was made, by the last part of its path: `install server.pem`, `remove server.pem.ocsp`.
+    var changes: [String] { log.withLock { $0 } }
+
+    /// How long each reading takes: what races with it has its chance.
+    var pause: Duration {
+        get { rest.withLock { $0 } }
+        set { rest.withLock { $0 = newValue } }
+    }
+
+    private func record(_ change: String, _ path: String) {
+        log.withLock { $0.append("\(change) \(path.split(separator: "/").last ?? "")") }
+    }
 
     /// While set, every write fails as on a full disk.
     var isFull: Bool {
@@ -17,6 +32,7 @@ final class ScratchFiles: LiveFiles {
         guard stat(path, &status) == 0 else { return nil }
         let contents = try Data(contentsOf: URL(filePath: path))
         guard contents.count <= limit else { throw CertsError(.fileTooLarge, "\(path) is too large") }
+        if pause > .zero { try await Task.sleep(for: pause) }
         return LiveFile(
             contents: Secret(copying: contents),
             attributes: FileAttributes(mode: status.st_mode & 0o7777, owner: status.st_uid, group: status.st_gid))
@@ -34,9 +50,14 @@ final class ScratchFiles: LiveFiles {
         guard chmod(temporary, mode) == 0, rename(temporary, path) == 0 else {
             throw CertsError(.fileUnwritable, "cannot write \(path)")
         }
+        record("install", path)
     }
 
-    func remove(_ path: String) async throws { unlink(path) }
+    func remove(_ path: String) async throws {
+        unlink(path)
+        record("remove", path)
+    }
+
     func removeEntry(_ path: String) async throws { unlink(path) }
 
     func names(in directory: String) async throws -> [String] {

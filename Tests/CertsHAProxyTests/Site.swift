@@ -34,6 +34,16 @@ final class Site: Sendable {
         try Self.bundle(revision, pki, names: names, chainCopies: chainCopies)
     }
 
+    /// Of another certificate, or with another key.
+    func bundle(_ certificate: String, names: [String], algorithm: KeyAlgorithm = .ecdsaP256) throws -> StagedBundle {
+        let leaf = try pki.leaf(names, algorithm: algorithm)
+        return StagedBundle(
+            certificate: try Name(certificate), revision: 1,
+            pem: try CanonicalBundle.make(
+                leaf: leaf.certificate, chain: [pki.intermediate.certificate], key: try leaf.key.pem()),
+            leaf: leaf.certificate.record, fingerprint: leaf.certificate.fingerprint, names: names.map { .dns($0) })
+    }
+
     private static func bundle(
         _ revision: Int, _ pki: TestPKI, names: [String] = [Site.host], chainCopies: Int = 1
     ) throws -> StagedBundle {
@@ -47,16 +57,37 @@ final class Site: Sendable {
     }
 
     func target(
-        _ reload: ReloadMethod, port: Int, validate: CertsCore.CommandLine? = nil, serverName: String? = Site.host,
-        within: Duration = .seconds(10), reply: Duration = .seconds(5), prober: any Prober = HandshakeProber()
+        _ reload: ReloadMethod, fallback: ReloadMethod? = nil, list: ListDeclaration? = nil, port: Int,
+        validate: CertsCore.CommandLine? = nil, serverName: String? = Site.host, within: Duration = .seconds(10),
+        reply: Duration = .seconds(5), prober: any Prober = HandshakeProber()
     ) throws -> any DeploymentTarget {
-        let declaration = try NodeDeclaration(
+        var declaration = try NodeDeclaration(
             name: "loadbalancer", bundle: path, reload: reload,
             endpoints: [Endpoint(host: "127.0.0.1", port: port, serverName: serverName)], verifyWithin: within,
             validate: validate)
-        return TargetFactory.make(
+        (declaration.fallback, declaration.list) = (fallback, list)
+        return target(declaration, reply: reply, prober: prober)
+    }
+
+    func target(
+        _ declaration: NodeDeclaration, reply: Duration = .seconds(5), prober: any Prober = HandshakeProber()
+    ) -> any DeploymentTarget {
+        TargetFactory.make(
             declaration, files: files, proof: EndpointProof(prober: prober, pause: .milliseconds(20)),
             limits: TargetLimits(reply: reply, lock: .seconds(5), connect: .milliseconds(500)),
+            logger: Self.logger)
+    }
+
+    /// With a reloader that a declaration cannot make.
+    func reloadTarget(
+        _ method: ReloadMethod, _ reloader: any Reloader, port: Int, within: Duration = .seconds(10)
+    ) throws -> any DeploymentTarget {
+        ReloadTarget(
+            try NodeDeclaration(
+                name: "loadbalancer", bundle: path, reload: method,
+                endpoints: [Endpoint(host: "127.0.0.1", port: port, serverName: Site.host)], verifyWithin: within),
+            method: method, reloader: reloader, files: files,
+            proof: EndpointProof(prober: HandshakeProber(), pause: .milliseconds(20)), limits: TargetLimits(),
             logger: Self.logger)
     }
 

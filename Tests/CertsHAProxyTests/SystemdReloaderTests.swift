@@ -5,30 +5,16 @@ import Testing
 
 @testable import CertsHAProxy
 
-/// Where tests run systemd is seldom process 1: a small script stands for `systemctl`, beside the real HAProxy.
+/// `systemctl reload`, with the real HAProxy as the unit's process.
 @Suite(.serialized) struct SystemdReloaderTests {
     private func reloader(_ directory: TemporaryDirectory, state: String, onReload: String) throws -> SystemdReloader {
-        try directory.write(state + "\n", to: "state")
-        try directory.write(onReload + "\n", to: "on-reload")
-        let script = """
-            #!/bin/sh
-            echo "$*" >> \(directory.path("asked"))
-            case " $* " in
-            *" show "*) exec cat \(directory.path("state")) ;;
-            *" reload "*) exec sh \(directory.path("on-reload")) ;;
-            esac
-            exit 9
-
-            """
-        let path = try directory.write(script, to: "systemctl")
-        chmod(path, 0o700)
-        return SystemdReloader(unit: "haproxy.service", systemctl: path)
+        try FakeSystemctl.install(in: directory, state: state, onReload: onReload)
     }
 
     private static func state(
         load: String = "loaded", active: String = "active", pid: Int32, canReload: String = "yes"
     ) -> String {
-        "MainPID=\(pid)\nLoadState=\(load)\nActiveState=\(active)\nCanReload=\(canReload)"
+        FakeSystemctl.state(load: load, active: active, pid: pid, canReload: canReload)
     }
 
     private func asked(_ directory: TemporaryDirectory) throws -> [String] {

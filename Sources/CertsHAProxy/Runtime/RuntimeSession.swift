@@ -76,8 +76,11 @@ struct RuntimeSession: Sendable {
         }
         let file = wanted.split(separator: "/").last
         let namesakes = list.names.filter { $0.split(separator: "/").last == file }
+        let stem = [".rsa", ".ecdsa"].first { wanted.hasSuffix($0) }.map { String(wanted.dropLast($0.count)) }
         let hint =
-            if !members.isEmpty {
+            if let stem, list.names.contains(where: { StoreName.normalized($0) == stem }) {
+                "HAProxy has \(stem), one file for every client: put a first bundle for each key type beside it (\(stem).ecdsa, \(stem).rsa), move \(stem) away and reload"
+            } else if !members.isEmpty {
                 "HAProxy holds one file per key type there (\(members.joined(separator: ", "))): declare `keys` for the certificate, or name one of them as the `bundle`"
             } else if !namesakes.isEmpty {
                 "HAProxy has \(namesakes.prefix(3).joined(separator: ", ")): write that path as `loadedAs`, or mount it there"

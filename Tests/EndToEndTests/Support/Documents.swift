@@ -11,6 +11,7 @@ struct StatusDocument: Decodable {
         let state: String
         let revision: Int?
         let sha256: String?
+        let alternates: [String]?
         let notBefore: Date?
         let notAfter: Date?
         let dueAt: Date?
