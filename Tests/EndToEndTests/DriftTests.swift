@@ -33,7 +33,9 @@ import Testing
         let found = try scene.decoded(Document.self, run)
         #expect(found.schema == 1)
         #expect(
-            found.drift.map(\.short).sorted() == expected.sorted(), comment, sourceLocation: sourceLocation)
+            found.drift.map(\.short).sorted() == expected.sorted(),
+            "\(comment?.rawValue ?? ""): \(found.drift.map { "\($0.short): \($0.message)" })",
+            sourceLocation: sourceLocation)
         let changed = DirectoryScene.difference(before, try await scene.everything())
         #expect(changed == [], comment, sourceLocation: sourceLocation)
         return found.drift
