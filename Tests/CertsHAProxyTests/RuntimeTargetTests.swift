@@ -94,7 +94,7 @@ import Testing
         #expect(large.pem.count > 16_384)
         let failure = await error { _ = try await target.prepare(large, fallback: nil, now: Date()) }
         #expect(failure?.code == .targetBundleTooLarge)
-        #expect(failure?.hint?.contains("signal") == true)
+        #expect(failure?.hint?.contains("fallback") == true)
         let receipt = try await target.prepare(try site.bundle(3), fallback: nil, now: Date()).receipt
         #expect(
             await code { try await target.apply(large, receipt: receipt, resuming: false) } == .targetBundleTooLarge)

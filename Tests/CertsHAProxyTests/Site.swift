@@ -74,7 +74,8 @@ final class Site: Sendable {
     ) -> any DeploymentTarget {
         TargetFactory.make(
             declaration, files: files, proof: EndpointProof(prober: prober, pause: .milliseconds(20)),
-            limits: TargetLimits(reply: reply, lock: .seconds(5), connect: .milliseconds(500)),
+            limits: TargetLimits(
+                reply: reply, lock: .seconds(5), connect: .milliseconds(500), knownLists: .seconds(3600)),
             logger: Self.logger)
     }
 

@@ -16,7 +16,7 @@ package struct RuntimeTarget: DeploymentTarget {
     let session: RuntimeSession
     let limits: TargetLimits
     let logger: Logger
-    let known = KnownLists()
+    let known: KnownLists
 
     init(
         _ declaration: NodeDeclaration, files: any LiveFiles, proof: EndpointProof,
@@ -33,6 +33,7 @@ package struct RuntimeTarget: DeploymentTarget {
             unaskable: { await own.unaskable($0) })
         self.limits = limits
         self.logger = logger
+        known = KnownLists(lifetime: limits.knownLists)
     }
 
     var bundleFiles: BundleFiles { BundleFiles(node: declaration, files: files) }
