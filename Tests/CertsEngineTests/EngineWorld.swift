@@ -56,6 +56,7 @@ struct EngineWorld {
     /// An engine as a new process would make it, on the same files.
     func engine(
         faults: String? = nil, declarations: Declarations? = nil,
+        logger: Logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() },
         progress: @escaping @Sendable (Rotation) -> Void = { _ in }
     ) -> RotationEngine {
         RotationEngine(
@@ -66,9 +67,7 @@ struct EngineWorld {
                 makeBundle: { leaf, chain, key in
                     key.withBytes { Secret(copying: Array(([leaf] + chain).map(\.pem).joined().utf8) + $0) }
                 },
-                clock: { [clock] in clock.now }, faults: FaultPoints(faults),
-                logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() },
-                progress: progress))
+                clock: { [clock] in clock.now }, faults: FaultPoints(faults), logger: logger, progress: progress))
     }
 
     func certificateState(_ name: Name = name) async throws -> CertificateState? { try await database.state(of: name) }

@@ -85,7 +85,7 @@ import Testing
         defer { fake.stop() }
         let slow = try site.target(.runtime(socket: fake.path), port: 1, reply: .milliseconds(300))
         try await expect(["error socket-unusable"], slow)
-        let lock = try await site.files.lockDirectory(site.directory.path, deadline: .zero)
+        let lock = try await site.files.lockDirectory(site.directory.path, deadline: .seconds(5))
         try await expect(["error socket-busy"], slow)
         lock.release()
     }

@@ -17,7 +17,7 @@ import Testing
             }
     }
 
-    @Test(arguments: [(1, 20), (400, 20), (170, 80), (500, 22)])
+    @Test(arguments: [(1, 20), (400, 20), (160, 80), (500, 22)])
     func `is never told too short`(count: Int, length: Int) async throws {
         let site = try Site()
         let bundle = try site.bundle(2, names: Self.names(count, length: length))

@@ -163,4 +163,31 @@ import Testing
         #expect(try await scene.expectOneTruth().revision == 1)
         _ = try await again.end()
     }
+
+    @Test func `tells drift once in its log, and for as long as it lasts in its metrics`() async throws {
+        let (scene, port) = try await scene { $0.more += "\nschedule: { tick: 1s, jitter: 0s }" }
+        let service = try Service(scene, port: port)
+        let metric = "certs_drift{target=\"loadbalancer\"}"
+        #expect(
+            try await eventually { await service.text("/metrics").contains("\(metric) 0\n") }, "\(service.output)")
+        // HAProxy goes on with what it has: nothing but a look at the file tells.
+        let bundle = try #require(FileManager.default.contents(atPath: scene.bundle))
+        try (Data("# by hand\n".utf8) + bundle).write(to: URL(filePath: scene.bundle))
+        #expect(
+            try await eventually { await service.text("/metrics").contains("\(metric) 1\n") }, "\(service.output)")
+        let ticks = "certs_task_last_run_timestamp_seconds{task=\"drift\"}"
+        func lastLook() async -> Substring? {
+            await service.text("/metrics").split(separator: "\n").first { $0.hasPrefix(ticks) }
+        }
+        let first = await lastLook()
+        #expect(try await eventually { await lastLook() != first })
+        #expect(service.output.components(separatedBy: "drift=file-edited").count == 2, "\(service.output)")
+        // The service may hold the certificate's lock for the moment of its own look.
+        #expect(try await eventually { try await scene.certs("drift", "--repair").status == 0 })
+        #expect(
+            try await eventually { await service.text("/metrics").contains("\(metric) 0\n") }, "\(service.output)")
+        #expect(service.output.contains("as declared again"))
+        try await scene.expectOneTruth()
+        _ = try await service.end()
+    }
 }

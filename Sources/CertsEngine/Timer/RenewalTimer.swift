@@ -21,19 +21,24 @@ package final class RenewalTimer: Service {
     let random: @Sendable () -> Double
     /// Whether this process has brought the inventory in line with its declarations.
     private let isReconciled = Mutex(false)
-    private let toldDrift = Mutex<Set<Drift>>([])
+    /// See `RenewalTimer+Drift.swift`.
+    let toldDrift = Mutex(ToldDrift())
+    let driftLimit: Int
 
+    /// - Parameter driftLimit: how many deployments (a certificate on a node) are looked at by themselves; where there
+    ///   are more, a look takes so long that only a person should ask for it.
     package init(
         engine: RotationEngine, publisher: SnapshotPublisher, pollInterval: Duration = .seconds(1),
-        random: @escaping @Sendable () -> Double = { Double.random(in: 0...1) }
+        driftLimit: Int = 5000, random: @escaping @Sendable () -> Double = { Double.random(in: 0...1) }
     ) {
         self.engine = engine
         self.publisher = publisher
         self.pollInterval = pollInterval
+        self.driftLimit = driftLimit
         self.random = random
     }
 
-    private var context: EngineContext { engine.context }
+    var context: EngineContext { engine.context }
 
     package func run() async throws {
         await publisher.publish()
@@ -94,33 +99,6 @@ package final class RenewalTimer: Service {
         }
         await publisher.markTicked()
         await lookForDrift()
-    }
-
-    /// After the rotations, so that what they change is no drift.
-    private func lookForDrift() async {
-        do {
-            var record = try await context.schedule.task(Self.driftTaskName) ?? TaskRecord(name: Self.driftTaskName)
-            record.lastRunAt = context.now
-            try await context.schedule.save(record)
-            let found = await engine.drift()
-            // Once for each change: the metric tells that it is still there.
-            for drift in toldDrift.withLock({ told in
-                defer { told = Set(found) }
-                return found.filter { !told.contains($0) }
-            }) {
-                context.logger.warning(
-                    "\(TerminalText.sanitized(drift.message))",
-                    metadata: [
-                        "target": "\(drift.node)", "file": "\(TerminalText.sanitized(drift.path))",
-                        "drift": "\(drift.kind.rawValue)",
-                    ])
-            }
-            record.lastSuccessAt = context.now
-            try await context.schedule.save(record)
-            await publisher.publish(found)
-        } catch {
-            context.logger.error("drift could not be looked for: \(CertsError.wrapping(error))")
-        }
     }
 }
 
