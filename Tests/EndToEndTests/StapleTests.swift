@@ -209,6 +209,25 @@ import Testing
         #expect(try await stapledBytes(scene) == stapled)
     }
 
+    @Test func `a response that is about to end is not deployed again`() async throws {
+        let (scene, corporate) = try await make()
+        try await rotate(scene, corporate)
+        let leaf = corporate.now.issued[0]
+        let authority = corporate.authority
+        let ending = try await blocking.run {
+            try ResponseSigner(issuer: authority).response(about: [leaf], lifetime: ["-nmin", "4"])
+        }
+        let kept = scene.state + "/live/messenger/1/companion.ocsp"
+        #expect(FileManager.default.fileExists(atPath: kept))
+        try ending.write(to: URL(filePath: kept))
+        corporate.now.isAway = true
+        try FileManager.default.removeItem(atPath: scene.bundle + ".ocsp")
+        try await scene.certs("deploy", "messenger", exits: 0)
+        #expect(try await staple(scene) == nil)
+        #expect(onDisk("ocsp", scene) == nil)
+        #expect(try await scene.served() == leaf.record.sha256)
+    }
+
     @Test func `what its issuer has revoked is not deployed`() async throws {
         let (scene, corporate) = try await make()
         try await rotate(scene, corporate)
