@@ -216,7 +216,8 @@ package struct RuntimeTarget: DeploymentTarget {
             let file = receipt.files.first { $0.role == .bundle(slot: member.slot) }
             if let file, let store = file.storeName {
                 try await refuseTimestamps(beside: file, since: receipt.takenAt)
-                try await swap(member, try StoreName(store), resuming: deployment.resuming)
+                let staying = try await bundleFiles.staying(beside: member, of: bundle.certificate, receipt)
+                try await swap(member, staying, try StoreName(store), resuming: deployment.resuming)
             } else {
                 try await add(member, of: bundle.certificate, receipt)
             }
@@ -225,7 +226,10 @@ package struct RuntimeTarget: DeploymentTarget {
         try await writeListLines(bundle, receipt)
     }
 
-    private func swap(_ member: StagedBundle.Member, _ name: StoreName, resuming: Bool) async throws {
+    /// - Parameter staying: what somebody else put beside this leaf: it is not ours to insist on.
+    private func swap(
+        _ member: StagedBundle.Member, _ staying: [Companion], _ name: StoreName, resuming: Bool
+    ) async throws {
         let list = try await session.list()
         guard list.names.contains(name.rawValue) else {
             throw CertsError(
@@ -236,7 +240,9 @@ package struct RuntimeTarget: DeploymentTarget {
         let memory = resuming ? try await session.stored(name) : nil
         let isSwapped = memory.map { RuntimeSession.matches($0, member.leaf) } == true && member.companions.isEmpty
         if !isSwapped {
-            try await session.swap(name, to: member.pem, leaf: member.leaf, companions: member.companions)
+            try await session.swap(
+                name, to: member.pem, leaf: member.leaf, companions: member.companions + staying,
+                needsStaple: staying.isEmpty)
             known.swapped(name, .init(member.leaf))
         }
     }
