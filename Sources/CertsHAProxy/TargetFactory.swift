@@ -25,7 +25,8 @@ package enum TargetFactory {
         let hot = RuntimeTarget(node, files: files, proof: proof, limits: limits, logger: logger)
         guard let method = node.fallback, let reloader = reloader(method, files: files) else { return hot }
         let cold = ReloadTarget(
-            node, method: method, reloader: reloader, files: files, proof: proof, limits: limits, logger: logger)
+            node, method: method, reloader: reloader, files: files, proof: proof, limits: limits, logger: logger,
+            leaves: hot.leaves)
         return FallbackTarget(hot: hot, cold: cold)
     }
 

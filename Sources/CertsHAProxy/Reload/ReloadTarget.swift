@@ -15,11 +15,11 @@ package struct ReloadTarget: DeploymentTarget {
     let limits: TargetLimits
     let logger: Logger
     private let last = LastReload()
-    private let leaves = LiveLeaves()
+    private let leaves: LiveLeaves
 
     init(
         _ declaration: NodeDeclaration, method: ReloadMethod, reloader: any Reloader, files: any LiveFiles,
-        proof: EndpointProof, limits: TargetLimits, logger: Logger
+        proof: EndpointProof, limits: TargetLimits, logger: Logger, leaves: LiveLeaves = LiveLeaves()
     ) {
         self.declaration = declaration
         self.method = method
@@ -27,6 +27,7 @@ package struct ReloadTarget: DeploymentTarget {
         self.files = files
         self.proof = proof
         self.limits = limits
+        self.leaves = leaves
         self.logger = logger
     }
 
