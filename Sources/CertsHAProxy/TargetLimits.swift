@@ -8,4 +8,6 @@ struct TargetLimits: Sendable {
     var connect: Duration = .seconds(2)
     /// For a reload, where the target's `verifyWithin` is shorter: loading thousands of files takes its time.
     var reload: Duration = .seconds(10)
+    /// For which what HAProxy told about the certificates of a list is believed.
+    var knownLists: Duration = .seconds(30)
 }

@@ -36,8 +36,10 @@ package struct ResponseSigner: Sendable {
     }
 
     /// The response to a request in DER, from an index that has `leaves`.
-    package func response(to request: Data, about leaves: [Certificate], status: Status = .good) throws -> Data {
-        try make(about: leaves, status, ["-ndays", "1"]) { ["-reqin", try $0.write(request, to: "request.der")] }
+    package func response(
+        to request: Data, about leaves: [Certificate], status: Status = .good, lifetime: [String] = ["-ndays", "1"]
+    ) throws -> Data {
+        try make(about: leaves, status, lifetime) { ["-reqin", try $0.write(request, to: "request.der")] }
     }
 
     private func make(

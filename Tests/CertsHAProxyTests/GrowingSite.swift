@@ -41,6 +41,13 @@ struct GrowingSite {
         new = try site.bundle(2, names: [Self.newHost])
     }
 
+    /// A node without a list.
+    static func node(_ site: Site, _ haproxy: RealHAProxy, bundle: String) throws -> NodeDeclaration {
+        try NodeDeclaration(
+            name: "loadbalancer", bundle: site.directory.path(bundle), reload: .runtime(socket: haproxy.socket),
+            endpoints: [Endpoint(host: "127.0.0.1", port: haproxy.port, serverName: newHost)])
+    }
+
     /// A node that may add the new bundle to the list.
     /// - Parameter socket: `nil`: that of HAProxy.
     func declaration(socket: String? = nil, options: String? = nil, filters: [String] = []) throws -> NodeDeclaration {

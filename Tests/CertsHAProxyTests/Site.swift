@@ -35,12 +35,14 @@ final class Site: Sendable {
     }
 
     /// Of another certificate, or with another key.
-    func bundle(_ certificate: String, names: [String], algorithm: KeyAlgorithm = .ecdsaP256) throws -> StagedBundle {
+    func bundle(
+        _ certificate: String, names: [String], algorithm: KeyAlgorithm = .ecdsaP256, chainCopies: Int = 1
+    ) throws -> StagedBundle {
         let leaf = try pki.leaf(names, algorithm: algorithm)
+        let chain = Array(repeating: pki.intermediate.certificate, count: chainCopies)
         return StagedBundle(
             certificate: try Name(certificate), revision: 1,
-            pem: try CanonicalBundle.make(
-                leaf: leaf.certificate, chain: [pki.intermediate.certificate], key: try leaf.key.pem()),
+            pem: try CanonicalBundle.make(leaf: leaf.certificate, chain: chain, key: try leaf.key.pem()),
             leaf: leaf.certificate.record, fingerprint: leaf.certificate.fingerprint, names: names.map { .dns($0) })
     }
 
@@ -74,7 +76,8 @@ final class Site: Sendable {
     ) -> any DeploymentTarget {
         TargetFactory.make(
             declaration, files: files, proof: EndpointProof(prober: prober, pause: .milliseconds(20)),
-            limits: TargetLimits(reply: reply, lock: .seconds(5), connect: .milliseconds(500)),
+            limits: TargetLimits(
+                reply: reply, lock: .seconds(5), connect: .milliseconds(500), knownLists: .seconds(3600)),
             logger: Self.logger)
     }
 

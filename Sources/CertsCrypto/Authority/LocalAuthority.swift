@@ -35,7 +35,7 @@ package struct LocalAuthority: Sendable {
         }
         let constraints = try NameConstraintsTemplate(permitted: policy.permittedNames)
         let rootKey = try PrivateKey.generate(policy.keyAlgorithm)
-        let (notBefore, notAfter) = CertificateTemplate.window(validity: rootValidity, now: now)
+        let (notBefore, notAfter) = window(validity: rootValidity, now: now)
         var template = CertificateTemplate(
             subject: Subject(commonName: policy.commonName), notBefore: notBefore, notAfter: notAfter,
             keyUsage: [.keyCertSign, .cRLSign])
@@ -167,7 +167,7 @@ extension LocalAuthority {
             throw CertsError(
                 .certificateMalformed, "the dates of the authority's root cannot be read", hint: "make a new authority")
         }
-        let (notBefore, wished) = CertificateTemplate.window(validity: issuingValidity, now: now)
+        let (notBefore, wished) = window(validity: issuingValidity, now: now)
         // In the second half of the root's life an intermediate ends with the root: it is replaced with it.
         let notAfter = min(wished, rootWindow.notAfter)
         guard notBefore >= rootWindow.notBefore, notAfter > now else {
@@ -203,6 +203,12 @@ extension LocalAuthority {
             let der = Data(UnsafeBufferPointer(start: ASN1_STRING_get0_data(value), count: count))
             return .init(oid: oid, critical: true, der: der)
         }
+    }
+
+    /// Begins an hour before: a leaf that another rotation had asked for a moment before the authority was made lies
+    /// inside, too.
+    private static func window(validity: TimeInterval, now: Date) -> (notBefore: Date, notAfter: Date) {
+        CertificateTemplate.window(validity: validity, now: now.addingTimeInterval(-3600))
     }
 
     static func window(of certificate: Certificate) -> (notBefore: Date, notAfter: Date)? {

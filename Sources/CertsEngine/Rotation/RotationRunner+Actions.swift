@@ -227,7 +227,9 @@ extension RotationRunner {
                 "\(TerminalText.sanitized(finding.message)); \(finding.remedy)",
                 metadata: ["target": "\(node)", "finding": "\(finding.id)"])
         }
-        return .prepared(prepared.receipt, findings: prepared.findings)
+        // Once for the certificate, not once for each node.
+        let ours = rotation.deployments.first?.node == node ? stapleFindings : []
+        return .prepared(prepared.receipt, findings: prepared.findings + ours)
     }
 
     /// A shared step, taken alone.

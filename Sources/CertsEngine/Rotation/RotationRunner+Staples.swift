@@ -8,9 +8,9 @@ extension RotationRunner {
     /// Fetches a response for each leaf, and writes it beside the bundle.
     ///
     /// - Returns: the earliest times of all of them; `nil`: nothing is stapled.
-    /// - Throws: where no response can be had and one must be: for a must-staple leaf (RFC 7633), and for a refresh, whose
-    ///   purpose it is. Elsewhere a certificate without a staple is better than none.
-    func stageStaples(_ rotation: Rotation, _ manifest: RevisionManifest) async throws -> StapleDates? {
+    /// - Throws: `staple.revoked`; and where no response can be had and one must be: for a must-staple leaf (RFC 7633),
+    ///   and for a refresh, whose purpose it is. Elsewhere a certificate without a staple is better than none.
+    mutating func stageStaples(_ rotation: Rotation, _ manifest: RevisionManifest) async throws -> StapleDates? {
         let declaration = try context.declaration(of: rotation.certificate)
         guard declaration.staple, let source = context.staples else { return nil }
         var dates: StapleDates?
@@ -30,13 +30,23 @@ extension RotationRunner {
                 dates = StapleDates(
                     refreshAt: min(staple.refreshAt, dates?.refreshAt ?? .distantFuture),
                     nextUpdate: [staple.nextUpdate, dates?.nextUpdate].compactMap { $0 }.min())
-            } catch  where !leaf.record.mustStaple && rotation.reason != .staple {
+            } catch  where !isNeeded(leaf, rotation, error) {
+                let failure = CertsError.wrapping(error)
+                stapleFindings.append(
+                    Finding(
+                        id: "no-staple", severity: .warning,
+                        message: "no OCSP response is stapled to \(leaf.fingerprint.short): \(failure.message)",
+                        remedy: failure.hint ?? "the next run of `certs rotate` tries again"))
                 context.logger.warning(
-                    "no OCSP response to staple: \(CertsError.wrapping(error))",
-                    metadata: ["certificate": "\(rotation.certificate)"])
+                    "no OCSP response to staple: \(failure)", metadata: ["certificate": "\(rotation.certificate)"])
             }
         }
         return dates
+    }
+
+    private func isNeeded(_ leaf: Certificate, _ rotation: Rotation, _ error: any Error) -> Bool {
+        // The issuer itself says that the certificate must not be served any more.
+        leaf.record.mustStaple || rotation.reason == .staple || (error as? CertsError)?.code == .stapleRevoked
     }
 
     private func issuer(of chain: [Certificate], _ declaration: CertificateDeclaration) async throws -> Certificate {

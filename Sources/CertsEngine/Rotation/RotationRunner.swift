@@ -16,6 +16,8 @@ struct RotationRunner: Sendable {
     var observations: [NodeID: [EndpointObservation]] = [:]
     /// Of the OCSP responses that this process fetched; `nil`: none, or by a process that died. Then they are fetched anew.
     var staple: StapleDates?
+    /// Why there is none for a leaf that should have one.
+    var stapleFindings: [Finding] = []
 
     /// - Parameter resuming: the rotation comes from the journal of a process that died.
     init(context: EngineContext, _ rotation: Rotation, resuming: Bool) {

@@ -55,9 +55,29 @@ struct BundleFiles: Sendable {
     /// What somebody else put beside the very leaf that is deployed again is no remainder of an earlier one.
     private func stays(_ planned: Planned, _ bundle: StagedBundle, _ receipt: DeploymentReceipt) -> Bool {
         guard case .companion(_, let slot) = planned.role,
-            let leaf = bundle.members.first(where: { $0.slot == slot })?.fingerprint
+            let member = bundle.members.first(where: { $0.slot == slot })
         else { return false }
-        return receipt.files.first { $0.role == .bundle(slot: slot) }?.previous?.leaf == leaf
+        return Self.isSameLeaf(member, receipt)
+    }
+
+    private static func isSameLeaf(_ member: StagedBundle.Member, _ receipt: DeploymentReceipt) -> Bool {
+        receipt.files.first { $0.role == .bundle(slot: member.slot) }?.previous?.leaf == member.fingerprint
+    }
+
+    /// The files of somebody else that stay beside the leaf, and that a swap would take out of HAProxy's memory.
+    func staying(beside member: StagedBundle.Member, of certificate: Name, _ receipt: DeploymentReceipt) async throws
+        -> [Companion]
+    {
+        guard Self.isSameLeaf(member, receipt), !member.companions.contains(where: { $0.kind == .ocsp }) else {
+            return []
+        }
+        let path = node.bundlePath(for: certificate, slot: member.slot)
+        var companions: [Companion] = []
+        for kind in [Companion.Kind.issuer, .ocsp] where !member.companions.contains(where: { $0.kind == kind }) {
+            guard let file = try await files.read("\(path).\(kind.rawValue)", limit: Self.sizeLimit) else { continue }
+            companions.append(Companion(kind, file.contents.withBytes { Data($0) }))
+        }
+        return companions
     }
 
     private static func attributesOfBundle(beside planned: Planned, in receipt: DeploymentReceipt) -> FileAttributes? {

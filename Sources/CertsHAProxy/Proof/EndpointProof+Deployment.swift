@@ -143,7 +143,7 @@ extension EndpointProof {
                 if !change.ours.contains(served.fingerprint), isAnothers {
                     return Finding(
                         id: "neighbour-renewed", severity: .info,
-                        message: "\(before.question.text) serves another certificate than before, which is not this one",
+                        message: "\(before.question.text) serves another certificate than before, and not this one",
                         remedy: "nothing, if another rotation ran at the same time")
                 }
                 last = Self.changed(before, served)
