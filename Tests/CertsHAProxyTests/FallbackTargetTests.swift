@@ -50,7 +50,7 @@ import Testing
         let large = try site.bundle(2, chainCopies: 40)
         let prepared = try await target.prepare(large, fallback: nil, now: Date())
         expectReload(prepared, because: "16000")
-        let preview = await target.preview(try declaration(), next: large, now: Date())
+        let preview = await target.preview(try declaration(), next: large, among: [try declaration()])
         #expect(preview.method == "master" && preview.reason.contains("16000"), "\(preview)")
         try await target.apply(large, receipt: prepared.receipt, resuming: false)
         _ = try await target.verify(large, receipt: prepared.receipt)
