@@ -23,18 +23,28 @@ struct RuntimeConnection: Sendable {
     /// Sends one command and returns the reply as it came. Suspends, never blocks a thread; not cancellable, because a
     /// command that was sent has an effect: the deadline bounds it.
     ///
+    /// HAProxy's certificates have one lock, and whoever meets it taken is sent away at once, also by somebody who only
+    /// looks: then nothing was done, and it is asked again.
     /// - Throws: `target.unreachable`, `target.timeout`, `target.unexpectedReply`, each with the path of the socket.
     func send(_ command: RuntimeCommand) async throws(CertsError) -> String {
         let loop =
             MultiThreadedEventLoopGroup.currentEventLoop ?? MultiThreadedEventLoopGroup.singleton.next()
+        let end = ContinuousClock.now + deadline
         do {
-            // One way to the loop and one back: each change of threads takes as long as a short answer of HAProxy's.
-            let bytes = try await loop.flatSubmit { converse(command, on: loop) }.get()
-            return String(decoding: bytes.readableBytesView, as: UTF8.self)
+            while true {
+                // One way to the loop and one back: each change of threads takes as long as a short answer of HAProxy's.
+                let bytes = try await loop.flatSubmit { converse(command, on: loop) }.get()
+                let reply = String(decoding: bytes.readableBytesView, as: UTF8.self)
+                guard RuntimeReply.isLocked(reply), ContinuousClock.now < end else { return reply }
+                try await loop.scheduleTask(in: Self.pause) {}.futureResult.get()
+            }
         } catch {
             throw explain(error)
         }
     }
+
+    /// A look takes HAProxy less than a millisecond, a commit for 1,000 binds a tenth of a second.
+    private static let pause = TimeAmount.milliseconds(5)
 
     /// The whole conversation; called on `loop`.
     private func converse(_ command: RuntimeCommand, on loop: any EventLoop) -> EventLoopFuture<ByteBuffer> {

@@ -198,6 +198,11 @@ extension RuntimeReply {
         return nil
     }
 
+    /// Whether HAProxy did nothing because somebody else is at its certificates.
+    static func isLocked(_ reply: String) -> Bool {
+        reply.utf8.count < 1024 && reply.contains("Operations on certificates are currently locked!")
+    }
+
     /// What HAProxy says when it understood the command and will not do it.
     static func refusal(_ command: String, _ lines: [Substring]) -> CertsError? {
         let words = [
