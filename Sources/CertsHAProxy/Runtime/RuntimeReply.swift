@@ -211,7 +211,7 @@ extension RuntimeReply {
             "Failed!", "Committing ",
         ]
         guard lines.contains(where: { line in words.contains { line.hasPrefix($0) } }) else { return nil }
-        let isLocked = lines.contains { $0.hasPrefix("Operations on certificates are currently locked") }
+        let isLocked = isLocked(lines.joined(separator: "\n"))
         return CertsError(
             .targetRefused, "HAProxy refused '\(command)': \(quote(lines))",
             hint: isLocked
