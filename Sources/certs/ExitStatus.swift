@@ -28,7 +28,9 @@ extension ExitStatus {
 
     init(_ result: RotationEngine.Result) {
         switch result {
-        case .skipped, .waiting: self = .done
+        case .waiting: self = .done
+        // Due, and not done: a timer must not call that a success.
+        case .skipped(let item): self = item.due && item.blockedUntil != nil ? .refused : .done
         case .failed(_, let error): self = ExitStatus(error)
         case .rotated(let rotation):
             switch rotation.outcome {

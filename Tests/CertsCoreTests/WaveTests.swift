@@ -95,4 +95,32 @@ import Testing
             #expect(rotation.deployments.allSatisfy { $0.state == .verified && $0.receipt != nil })
         }
     }
+
+    /// Each node, at each step: the others end as one, and nothing waits for a node that nobody declares.
+    @Test func aNodeThatWasTakenOutIsNoLongerWaitedFor() throws {
+        let waves: [TargetDeclaration.Wave] = [.nodes(1), .percent(100)]
+        let length = Self.order(try Self.rotation(3, waves)).count
+        for (gone, position) in (1...3).flatMap({ gone in (0..<length).map { (gone, $0) } }) {
+            for isOnItsWayBack in [false, true] {
+                var rotation = try Self.rotation(3, waves)
+                for _ in 0..<position { RotationTests.succeed(&rotation) }
+                if isOnItsWayBack { rotation.fail(CertsError(.targetTimeout, "injected"), at: Self.now) }
+                if rotation.isFinished { continue }
+                let left = Set(rotation.deployments.map(\.node).filter { $0.node?.rawValue != "n\(gone)" })
+                rotation.resume(at: Self.now, declared: left)
+                var steps = 0
+                while !rotation.isFinished, steps < 100 {
+                    if let node = rotation.currentNode { #expect(left.contains(node)) }
+                    RotationTests.succeed(&rotation)
+                    steps += 1
+                }
+                #expect(rotation.isFinished)
+                #expect(Set(rotation.deployments.map(\.node)) == left)
+                if !isOnItsWayBack {
+                    #expect(rotation.outcome == .committed)
+                    #expect(rotation.deployments.allSatisfy { $0.state == .verified })
+                }
+            }
+        }
+    }
 }

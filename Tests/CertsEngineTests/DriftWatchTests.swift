@@ -114,9 +114,9 @@ import Testing
         let engine = world.engine()
         world.targets[0].live.strangers = [stranger]
         let found = await engine.drift()
-        #expect(found.map(\.kind) == [.extraFile])
+        #expect(found.map(\.kind) == [.undeployed, .extraFile])
         #expect(await engine.repair(found).isEmpty)
-        #expect(await engine.drift() == [])
+        #expect(await engine.drift().map(\.kind) == [.undeployed], "what was never deployed is for `rotate`")
         let kept = "\(world.state.path)/quarantine/target-0/1-messenger.pem.bak"
         #expect(FileManager.default.contents(atPath: kept) == Data("bytes".utf8))
     }

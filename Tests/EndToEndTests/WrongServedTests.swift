@@ -38,7 +38,7 @@ import Testing
         try await scene.addForgottenCopy()
         try await scene.certs("rotate", "messenger", exits: 6)
         // The timer does not try again at once.
-        let resting = try await scene.certs("rotate", "-o", "json", exits: 0)
+        let resting = try await scene.certs("rotate", "-o", "json", exits: 5)
         #expect(try scene.decoded(ResultsDocument.self, resting).results.first?.outcome == "blocked")
         try await scene.removeForgottenCopy()
         try await scene.certs("deploy", "messenger", exits: 0)

@@ -24,6 +24,8 @@ package struct Drift: Sendable, Hashable {
         case servedOther = "served-other"
         /// A copy of a bundle that HAProxy loads, or will load at its next start.
         case extraFile = "extra-file"
+        /// Nothing that certs has issued has been seen served there yet: that is for `certs rotate`.
+        case undeployed
         /// It could not be looked at; nothing is repaired there.
         case unknown
     }
@@ -56,6 +58,14 @@ extension Drift {
         Drift(
             node: node, certificate: certificate, path: path, kind: .unknown, message: why.message,
             remedy: why.hint ?? lookFirst)
+    }
+
+    /// No revision has been committed: what lies there is not certs' own.
+    package static func undeployed(_ certificate: Name, on node: NodeID, path: String) -> Drift {
+        Drift(
+            node: node, certificate: certificate, path: path, kind: .undeployed,
+            message: "no certificate of certs has been seen served here yet",
+            remedy: "`certs rotate \(certificate)`; `certs history \(certificate)` tells why, if that was tried")
     }
 
     private struct Verdict {

@@ -263,10 +263,22 @@ extension Rotation {
     /// What the journal says may be older than what was done: that process may have been on its way back when its records
     /// failed. So once a node was touched every node is applied and verified once more, from the first one on; applying is
     /// idempotent, and the receipts still say what was live before.
-    package mutating func resume(at now: Date) {
+    ///
+    /// - Parameter declared: the nodes that there still are; `nil`: all. One that was taken out of the configuration
+    ///   meanwhile is nobody's any longer: the rotation ends on the others.
+    package mutating func resume(at now: Date, declared: Set<NodeID>? = nil) {
+        let count = deployments.count
+        if let declared { deployments.removeAll { !declared.contains($0.node) } }
+        let isShorter = deployments.count < count
         switch step {
-        case .apply, .verify, .commit:
-            if deployments.contains(where: \.isTouched) { applyNext(from: 0, at: now) }
+        case .apply, .verify, .commit, .prepare:
+            if deployments.contains(where: \.isTouched) {
+                applyNext(from: 0, at: now)
+            } else if isShorter {
+                prepareNext(from: deployments.firstIndex { $0.receipt == nil } ?? deployments.count, at: now)
+            }
+        case .restore, .verifyRestored:
+            if isShorter { restoreNext(from: deployments.count - 1, at: now) }
         default: break
         }
     }

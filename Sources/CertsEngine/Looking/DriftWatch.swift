@@ -26,7 +26,11 @@ extension RotationEngine {
             }
         }
         do {
-            guard let revision = try await context.inventory.state(of: declaration.name)?.revision else { return [] }
+            guard let revision = try await context.inventory.state(of: declaration.name)?.revision else {
+                return nodes.map { node in
+                    .undeployed(declaration.name, on: node.id, path: node.bundlePath(for: declaration.name))
+                }
+            }
             let bundle = try await context.stagedBundle(declaration.name, revision)
             var found: [Drift] = []
             for node in nodes.map(\.id) {
@@ -128,7 +132,7 @@ extension RotationEngine {
             }
         }
         var places: [Name: Set<NodeID>] = [:]
-        for difference in drift where difference.kind != .unknown {
+        for difference in drift where difference.kind != .unknown && difference.kind != .undeployed {
             // A copy of what was never deployed has nothing that could be deployed again.
             let state = try? await context.inventory.state(of: difference.certificate)
             if difference.kind == .extraFile, state?.revision == nil { continue }

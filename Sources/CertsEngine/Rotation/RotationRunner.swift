@@ -25,7 +25,7 @@ struct RotationRunner: Sendable {
         self.rotation = rotation
         guard resuming else { return }
         halfDone = Set(rotation.deployments.filter(\.isTouched).map(\.node))
-        self.rotation.resume(at: context.now)
+        self.rotation.resume(at: context.now, declared: Set(context.targets.keys))
     }
 
     /// Where the work on a rotation has come to rest.

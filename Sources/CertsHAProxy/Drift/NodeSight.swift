@@ -15,11 +15,26 @@ extension RuntimeTarget {
                 guard let known, let details = try await lists.glance(known) else { return .missing }
                 if RuntimeSession.matches(details.stored, member.leaf) { return .same }
                 if await session.unaskable(known) != nil { return .hidden }
-                return .other(fingerprint: details.stored.sha1, notBefore: nil, notAfter: details.notAfter)
+                return await other(details, current.certificate, member.slot)
             } catch {
                 return .unknown(why: CertsError.wrapping(error).message)
             }
         }
+    }
+}
+
+extension RuntimeTarget {
+    /// HAProxy tells the SHA-1 only: where the file holds the same certificate, its name is the file's.
+    private func other(
+        _ details: RuntimeReply.StoredCertificateDetails, _ certificate: Name, _ slot: KeyType?
+    ) async -> NodeSight.Place {
+        let path = declaration.bundlePath(for: certificate, slot: slot)
+        let file = try? await files.read(path, limit: BundleFiles.sizeLimit)
+        if let leaf = file.flatMap({ CanonicalBundle.leaf(of: $0.contents) }), leaf.record.sha1 == details.stored.sha1 {
+            return .other(
+                fingerprint: leaf.fingerprint.hex, notBefore: leaf.record.notBefore, notAfter: leaf.record.notAfter)
+        }
+        return .other(fingerprint: "SHA-1 \(details.stored.sha1)", notBefore: nil, notAfter: details.notAfter)
     }
 }
 

@@ -8,33 +8,57 @@ import Logging
 /// The bundles of ours that belong into one directory.
 struct OwnBundles: Sendable {
     let directory: String
-    private let names: [String: (certificate: Name, names: Set<String>)]
+    private var bundles: [String: Bundle] = [:]
+
+    private struct Bundle: Sendable {
+        let certificate: Name
+        let names: Set<String>
+        /// Of the leaf that lies there now; `nil`: it cannot be read.
+        var live: Held?
+
+        /// Where one of both is not known nothing speaks against it.
+        func isOfType(_ other: KeyType?) -> Bool {
+            guard let own = live?.keyType, let other else { return true }
+            return own == other
+        }
+    }
+
+    /// What a file, or HAProxy's memory, holds.
+    struct Held: Sendable {
+        /// What HAProxy serves it for.
+        var names: Set<String>
+        var keyType: KeyType?
+    }
 
     init(_ expected: [ExpectedBundle], in directory: String) {
         self.directory = directory
-        var names: [String: (Name, Set<String>)] = [:]
         for bundle in expected {
             guard let (folder, file) = Self.split(bundle.path), folder == directory else { continue }
-            names[file] = (bundle.certificate, Set(bundle.names.map { $0.value.lowercased() }))
+            bundles[file] = Bundle(
+                certificate: bundle.certificate, names: Set(bundle.names.map { $0.value.lowercased() }))
         }
-        self.names = names
     }
 
-    var files: Set<String> { Set(names.keys) }
+    var files: Set<String> { Set(bundles.keys) }
 
-    /// The certificate that a file is a copy of; `nil`: somebody else's, and none of our business.
+    mutating func found(_ held: Held, in file: String) { bundles[file]?.live = held }
+
+    /// The certificate that a file stands in the way of; `nil`: somebody else's, and none of our business.
     ///
-    /// A copy holds no name that we do not have: another certificate that shares a name with ours also serves its
-    /// owner. A file that is called like ours with something behind it may be older than our names; it still needs one
-    /// of them, or no certificate at all, which keeps HAProxy from starting.
-    /// - Parameter holds: the names in it; `nil`: there is no certificate in it.
-    func original(of file: String, holding holds: Set<String>?) -> Name? {
-        let namesakes = names.filter { file.hasPrefix($0.key) }
+    /// Such a file holds no name that we do not have, and a key of the same type: another certificate that shares a name
+    /// with ours also serves its owner, and clients of another type of key may have no other. One that is called like ours
+    /// with something behind it may be older than our names; it still needs one of them, or no certificate at all, which
+    /// keeps HAProxy from starting.
+    /// - Parameter held: `nil`: there is no certificate in it.
+    func original(of file: String, holding held: Held?) -> Name? {
         // `web.pem2.bak` is a copy of `web.pem2`, not of `web.pem`.
-        let namesake = namesakes.max { $0.key.count < $1.key.count }?.value
-        guard let holds, !holds.isEmpty else { return namesake?.certificate }
-        if let namesake, !namesake.names.isDisjoint(with: holds) { return namesake.certificate }
-        return names.sorted { $0.key < $1.key }.first { $0.value.names.isSuperset(of: holds) }?.value.certificate
+        let namesake = bundles.filter { file.hasPrefix($0.key) }.max { $0.key.count < $1.key.count }?.value
+        guard let held, !held.names.isEmpty else { return namesake?.certificate }
+        if let namesake, !namesake.names.isDisjoint(with: held.names), namesake.isOfType(held.keyType) {
+            return namesake.certificate
+        }
+        return bundles.sorted { $0.key < $1.key }.map(\.value)
+            .first { $0.names.isSuperset(of: held.names) && $0.isOfType(held.keyType) }?.certificate
     }
 
     /// Directory and file of a path, both normalized.
@@ -46,22 +70,36 @@ struct OwnBundles: Sendable {
 }
 
 extension BundleFiles {
+    /// The bundles that belong into the directory, with what lies there now.
+    fileprivate func own(_ expected: [ExpectedBundle], in directory: String) async -> OwnBundles {
+        var own = OwnBundles(expected, in: directory)
+        for file in own.files {
+            if let held = await held("\(directory)/\(file)") { own.found(held, in: file) }
+        }
+        return own
+    }
+
+    /// `nil`: there is no certificate in it.
+    private func held(_ path: String) async -> OwnBundles.Held? {
+        guard let file = try? await files.read(path, limit: Self.sizeLimit),
+            let record = CanonicalBundle.leaf(of: file.contents)?.record
+        else { return nil }
+        let names = record.dnsNames + record.ipAddresses
+        return OwnBundles.Held(
+            names: Set((names.isEmpty ? [record.subjectCommonName].compactMap(\.self) : names).map { $0.lowercased() }),
+            keyType: KeyType.of(record: record))
+    }
+
     /// The copies on the disk, by file name.
     func copies(beside own: OwnBundles) async -> [String: Name] {
         guard !own.files.isEmpty, let names = try? await files.names(in: own.directory) else { return [:] }
         var copies: [String: Name] = [:]
         for name in DirectoryCensus.foreign(among: names, expected: own.files) {
-            guard let file = try? await files.read("\(own.directory)/\(name)", limit: Self.sizeLimit) else { continue }
-            let record = CanonicalBundle.leaf(of: file.contents)?.record
-            copies[name] = own.original(of: name, holding: record.map(Self.names))
+            let path = "\(own.directory)/\(name)"
+            guard (try? await files.read(path, limit: Self.sizeLimit)) != nil else { continue }
+            copies[name] = own.original(of: name, holding: await held(path))
         }
         return copies
-    }
-
-    /// What HAProxy serves a certificate for.
-    private static func names(_ record: CertificateRecord) -> Set<String> {
-        let names = record.dnsNames + record.ipAddresses
-        return Set((names.isEmpty ? [record.subjectCommonName].compactMap(\.self) : names).map { $0.lowercased() })
     }
 
     /// Keeps the bytes elsewhere, then takes the entry out of the directory.
@@ -77,7 +115,8 @@ extension ReloadTarget {
     package func strangers(besides expected: [ExpectedBundle]) async -> [Stranger] {
         // Which directories HAProxy loads this method cannot ask: only a declared one counts.
         guard let directory = declaration.listFile else { return [] }
-        return await bundleFiles.copies(beside: OwnBundles(expected, in: StoreName.normalized(directory))).map {
+        let own = await bundleFiles.own(expected, in: StoreName.normalized(directory))
+        return await bundleFiles.copies(beside: own).map {
             Stranger(path: "\(directory)/\($0.key)", certificate: $0.value)
         }.sorted { $0.path < $1.path }
     }
@@ -91,7 +130,7 @@ extension ReloadTarget {
 extension RuntimeTarget {
     package func strangers(besides expected: [ExpectedBundle]) async -> [Stranger] {
         guard let (directory, list) = await loadedDirectory() else { return [] }
-        let own = OwnBundles(expected, in: directory)
+        let own = await bundleFiles.own(expected, in: directory)
         let copies = await bundleFiles.copies(beside: own)
         let stores = Set((try? await session.list().names) ?? [])
         var strangers = copies.map { file, certificate in
@@ -125,7 +164,10 @@ extension RuntimeTarget {
         for entry in Set(entries.map(\.name)) {
             guard let (_, file) = OwnBundles.split(entry), !known.contains(file), let name = try? StoreName(entry),
                 let details = try? await lists.glance(name), !details.dnsNames.isEmpty,
-                let original = own.original(of: file, holding: Set(details.dnsNames.map { $0.lowercased() }))
+                let original = own.original(
+                    of: file,
+                    holding: OwnBundles.Held(
+                        names: Set(details.dnsNames.map { $0.lowercased() }), keyType: details.keyType))
             else { continue }
             strangers.append(
                 Stranger(

@@ -46,6 +46,15 @@ struct Preflight: Sendable {
                     remedy: "let the user of certs write to \(directory): a bundle is replaced by a rename in it")
             ]
         }
+        var status = stat()
+        if lstat(path, &status) == 0, status.st_mode & S_IFMT == S_IFLNK, stat(path, &status) != 0 {
+            return [
+                Finding(
+                    id: "bundle-dangling-link", severity: .error,
+                    message: "\(path) is a symbolic link that leads nowhere",
+                    remedy: "remove the link, or make the file that it names")
+            ]
+        }
         do {
             guard let live = try await files.read(path, limit: BundleFiles.sizeLimit) else { return [] }
             return contents(live, path)

@@ -121,8 +121,8 @@ extension EndpointProof {
     }
 
     /// A name of somebody else may only have changed to ours where it was ours, and otherwise not at all: but a later
-    /// certificate than before, or another one of the same rotated certificate, is another rotation's, and no fault of
-    /// this one.
+    /// certificate than before, or one that another rotation of this process has put there or brought back, is no fault
+    /// of this one.
     private func proveNeighbours(_ baseline: [Sighting], _ change: Change) async throws -> [Finding] {
         let results = await each(baseline) { before in await Result { try await proveNeighbour(before, change) } }
         return try results.compactMap { try $0.get() }
@@ -139,7 +139,8 @@ extension EndpointProof {
                 let wasOurs = change.replaced.contains(old) || change.mayGo.contains(old)
                 if wasOurs, change.ours.contains(served.fingerprint) { return nil }
                 let isLater = before.observation.servedNotAfter.map { served.notAfter > $0 } ?? false
-                let isAnothers = isLater || known.areOfOneCertificate(old, served.fingerprint)
+                let isAnothers =
+                    isLater || known.contains(served.fingerprint) || !wasOurs && known.contains(old)
                 if !change.ours.contains(served.fingerprint), isAnothers {
                     return Finding(
                         id: "neighbour-renewed", severity: .info,

@@ -1,29 +1,22 @@
 import CertsCore
 import Synchronization
 
-/// Which leaves belong to the same certificate, as far as the rotations of this process on one node have told: what they
-/// replaced, and what they put there.
+/// The leaves that the rotations of this process have replaced on one node, and those that they put there.
 ///
-/// Rotations of several certificates run side by side and look at each other's names. Dates alone do not tell that a
-/// change is another one's: a certificate for 90 days that replaces one for a year ends earlier, and a rollback brings an
-/// earlier one back.
+/// Rotations of several certificates run side by side and look at each other's names. A name that changes between two
+/// such leaves, or from a default certificate to one of them, was changed by another rotation and not by accident. Dates
+/// alone do not tell: a certificate for 90 days that replaces one for ten years ends earlier.
 final class KnownLeaves: Sendable {
-    private let owners = Mutex<[Fingerprint: Set<Name>]>([:])
+    private let leaves = Mutex<Set<Fingerprint>>([])
 
     func record(_ deployments: [BundleDeployment]) {
-        owners.withLock { owners in
+        leaves.withLock { leaves in
             for deployment in deployments {
-                for leaf in deployment.receipt.previousLeaves.union(deployment.bundle.fingerprints) {
-                    owners[leaf, default: []].insert(deployment.bundle.certificate)
-                }
+                leaves.formUnion(deployment.receipt.previousLeaves)
+                leaves.formUnion(deployment.bundle.fingerprints)
             }
         }
     }
 
-    func areOfOneCertificate(_ one: Fingerprint, _ other: Fingerprint) -> Bool {
-        owners.withLock { owners in
-            guard let first = owners[one], let second = owners[other] else { return false }
-            return !first.isDisjoint(with: second)
-        }
-    }
+    func contains(_ leaf: Fingerprint) -> Bool { leaves.withLock { $0.contains(leaf) } }
 }

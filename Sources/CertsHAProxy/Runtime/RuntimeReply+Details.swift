@@ -24,6 +24,11 @@ extension RuntimeReply {
             return ocspKey.hasSuffix(serial)
         }
 
+        var keyType: KeyType? {
+            guard let algorithm else { return nil }
+            return algorithm.hasPrefix("EC") ? .ecdsa : algorithm.hasPrefix("RSA") ? .rsa : nil
+        }
+
         /// Every name that HAProxy serves this certificate for where no filter says otherwise.
         var names: [String] { dnsNames + commonNames.filter { !dnsNames.contains($0) } }
 

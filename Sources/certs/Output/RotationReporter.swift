@@ -20,7 +20,8 @@ final class RotationReporter: Sendable {
         Terminal.note(head + Self.sentence(rotation))
         guard rotation.isFinished else { return }
         for deployment in rotation.deployments {
-            for finding in deployment.findings {
+            // That others rotate beside it is no news on a terminal; the history has it.
+            for finding in deployment.findings where finding.id != "neighbour-renewed" {
                 Terminal.note("\(head)\(deployment.node): \(TerminalText.sanitized(finding.message)) [\(finding.id)]")
             }
         }
