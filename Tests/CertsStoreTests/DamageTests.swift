@@ -205,6 +205,32 @@ private func sql(_ path: String, _ statement: String) throws {
         #expect(try await again.database.states() == expected)
     }
 
+    /// As it was written while a certificate had one key and a target was one HAProxy.
+    @Test func `reads a manifest of the earlier form`() async throws {
+        let place = try TemporaryDirectory()
+        let state = try await place.state()
+        let name = try Name("alpha")
+        let manifest = RevisionManifest(
+            certificate: name, revision: 1, requested: try Sample.requested(), records: [Sample.record()],
+            issuedAt: Sample.start)
+        var json = try #require(
+            try JSONSerialization.jsonObject(with: manifest.encoded().withBytes { Data($0) }) as? [String: Any])
+        json["record"] = (json.removeValue(forKey: "records") as? [Any])?.first
+        var requested = try #require(json["requested"] as? [String: Any])
+        requested["keyAlgorithm"] = "rsa-2048"
+        requested.removeValue(forKey: "keyAlgorithms")
+        json["requested"] = requested
+        json["rotation"] = ["id": "an older one"]
+        let old = Secret(copying: try JSONSerialization.data(withJSONObject: json))
+        try await state.write(old, to: .manifest, of: name, revision: 1)
+
+        let rebuild = try await Database.rebuild(in: state, now: Sample.start)
+        #expect(rebuild.quarantined.isEmpty)
+        let known = try #require(try await rebuild.database.state(of: name))
+        #expect(known.record == Sample.record())
+        #expect(known.requested?.keyAlgorithms == [.rsa2048])
+    }
+
     @Test(arguments: 0..<64) func `survives a flipped bit in a manifest`(place part: Int) async throws {
         let place = try TemporaryDirectory()
         let state = try await place.state()

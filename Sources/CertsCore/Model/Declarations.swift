@@ -70,6 +70,10 @@ package struct RequestedProperties: Sendable, Hashable, Codable {
     package var keyAlgorithms: [KeyAlgorithm]
     package var issuer: Name
 
+    enum CodingKeys: String, CodingKey {
+        case subject, names, keyAlgorithms, issuer
+    }
+
     package init(subject: Subject, names: [AlternativeName], keyAlgorithms: [KeyAlgorithm], issuer: Name) {
         self.subject = subject
         self.names = names

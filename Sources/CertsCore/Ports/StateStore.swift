@@ -76,6 +76,10 @@ package struct RevisionManifest: Sendable, Hashable, Codable {
     /// The end of the last rotation of this revision; `nil`: none has ended yet.
     package var rotation: Rotation?
 
+    enum CodingKeys: String, CodingKey {
+        case schema, certificate, revision, requested, records, issuedAt, rotation
+    }
+
     package init(
         certificate: Name, revision: Int, requested: RequestedProperties, records: [CertificateRecord], issuedAt: Date,
         rotation: Rotation? = nil

@@ -1,4 +1,5 @@
 import CertsCore
+import CertsCrypto
 import Foundation
 
 extension Expectation {
