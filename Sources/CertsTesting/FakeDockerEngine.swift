@@ -13,7 +13,7 @@ package final class FakeDockerEngine: Sendable {
         listener = try UnixSocket.listen(at: path)
         let descriptor = listener
         Thread.detachNewThread {
-            while case let client = accept(descriptor, nil, nil), client >= 0 {
+            while case let client = UnixSocket.accepted(descriptor), client >= 0 {
                 Thread.detachNewThread {
                     defer { close(client) }
                     let request = UnixSocket.read(client, until: Self.isComplete)

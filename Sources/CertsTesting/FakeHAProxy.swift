@@ -68,7 +68,7 @@ package final class FakeHAProxy: Sendable {
         listener = try UnixSocket.listen(at: path)
         let (descriptor, fake) = (listener, Weak(self))
         Thread.detachNewThread {
-            while case let client = accept(descriptor, nil, nil), client >= 0 {
+            while case let client = UnixSocket.accepted(descriptor), client >= 0 {
                 Thread.detachNewThread { fake.value?.serve(client) }
             }
         }

@@ -16,6 +16,14 @@ package enum UnixSocket {
         return descriptor
     }
 
+    /// The next connection, or -1 once the listener is shut down; a signal in between ends nothing.
+    static func accepted(_ listener: Int32) -> Int32 {
+        while true {
+            let client = accept(listener, nil, nil)
+            if client >= 0 || errno != EINTR && errno != ECONNABORTED { return client }
+        }
+    }
+
     /// Reads until `isComplete` or the end.
     static func read(_ descriptor: Int32, until isComplete: ([UInt8]) -> Bool = { _ in false }) -> [UInt8] {
         var result: [UInt8] = []

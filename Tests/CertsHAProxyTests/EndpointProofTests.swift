@@ -114,6 +114,30 @@ private struct InstantClock: Clock {
                 .problem != nil)
     }
 
+    /// A new certificate of another rotation ends earlier than the default that its name fell to before.
+    @Test(arguments: [true, false])
+    func excusesWhatAnotherRotationOfThisProcessHasPutThere(isKnown: Bool) async throws {
+        let proof = EndpointProof(prober: ScriptedProber([.serves(5)]), clock: InstantClock())
+        let file = FileReceipt(path: "/x.pem", role: .bundle(slot: nil), previous: nil)
+        let receipt = DeploymentReceipt(
+            method: "runtime", reloads: false, files: [file], baseline: [], takenAt: Date())
+        let other = StagedBundle(
+            certificate: try Name("other"), revision: 1, pem: Secret(copying: []), leaf: CertificateRecord(),
+            fingerprint: try fingerprint(isKnown ? 5 : 6), names: [])
+        proof.known.record([BundleDeployment(bundle: other, receipt: receipt, resuming: false)])
+        let before = EndpointObservation(
+            endpoint: Self.endpoint, served: try fingerprint(9), servedNotAfter: .distantFuture, observedAt: Date())
+        let neighbour = Sighting(.init(Self.endpoint, about: .neighbour), before)
+        let failure = await error {
+            _ = try await proof.proveRestored([neighbour], patience: .swap(.seconds(1)))
+            let expected = Expectation(leaves: [(nil, try fingerprint(1))], chains: [:], staples: [:])
+            let proved = try await proof.prove(
+                expected, baseline: [neighbour], replaced: [], patience: .swap(.seconds(1)))
+            #expect(proved.findings.map(\.id) == ["neighbour-renewed"])
+        }
+        #expect(failure?.code == (isKnown ? nil : .servedOther))
+    }
+
     @Test func keepsTheOrderOfManyEndpoints() async throws {
         let endpoints = (1...50).map { Endpoint(host: "127.0.0.1", port: $0) }
         let seen = await EndpointProof(prober: ScriptedProber([.serves(1)])).observe(endpoints, now: Date())

@@ -31,7 +31,7 @@ private func sql(_ path: String, _ statement: String) throws {
         statement)
 }
 
-@Suite(.timeLimit(.minutes(2))) struct `A damaged, locked or foreign database` {
+@Suite(.timeLimit(.minutes(15))) struct `A damaged, locked or foreign database` {
     let place: TemporaryDirectory
     let state: StateDirectory
     let name: Name

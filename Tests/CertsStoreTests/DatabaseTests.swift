@@ -3,7 +3,7 @@ import CertsStore
 import Foundation
 import Testing
 
-@Suite(.timeLimit(.minutes(1))) struct `The database` {
+@Suite(.timeLimit(.minutes(15))) struct `The database` {
     let place: TemporaryDirectory
     let state: StateDirectory
     let database: Database

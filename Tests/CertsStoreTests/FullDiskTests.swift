@@ -100,6 +100,11 @@ final class SmallDisk {
     }
 
     private func remountReadOnly(_ disk: SmallDisk) async throws {
+        // A child that another test starts holds our open files until its exec: the mount is busy for a moment.
+        for _ in 0..<100 {
+            if (try? run("/bin/mount", "-o", "remount,ro", disk.path)) != nil { return }
+            try await Task.sleep(for: .milliseconds(50))
+        }
         try run("/bin/mount", "-o", "remount,ro", disk.path)
     }
 

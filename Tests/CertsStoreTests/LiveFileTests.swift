@@ -3,7 +3,7 @@ import CertsStore
 import Foundation
 import Testing
 
-@Suite(.timeLimit(.minutes(1))) struct `Live files` {
+@Suite(.timeLimit(.minutes(15))) struct `Live files` {
     let place: TemporaryDirectory
     let files = DiskFiles()
     init() throws { place = try TemporaryDirectory() }

@@ -3,7 +3,7 @@ import CertsStore
 import Foundation
 import Testing
 
-@Suite(.timeLimit(.minutes(1))) struct `Locks` {
+@Suite(.timeLimit(.minutes(15))) struct `Locks` {
     let place: TemporaryDirectory
     let state: StateDirectory
     let name: Name

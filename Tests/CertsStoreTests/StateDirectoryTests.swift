@@ -240,7 +240,7 @@ import Testing
         #expect(try await state.read(.key(nil), of: name, revision: 1)?.text == "new")
     }
 
-    @Test(.timeLimit(.minutes(1))) func `do not make a reader wait for a FIFO`() async throws {
+    @Test(.timeLimit(.minutes(15))) func `do not make a reader wait for a FIFO`() async throws {
         let path = "\(state.path)/live/messenger/1/key.pem"
         unlink(path)
         mkfifo(path, 0o600)
@@ -248,7 +248,7 @@ import Testing
         #expect(error?.code == .fileUnreadable)
     }
 
-    @Test(.timeLimit(.minutes(1))) func `do not make a writer wait for a FIFO as temporary file`() async throws {
+    @Test(.timeLimit(.minutes(15))) func `do not make a writer wait for a FIFO as temporary file`() async throws {
         mkfifo("\(state.path)/live/messenger/1/.key.pem.tmp", 0o600)
         try await state.write(Secret("new"), to: .key(nil), of: name, revision: 1)
         #expect(try await state.read(.key(nil), of: name, revision: 1)?.text == "new")
