@@ -81,8 +81,3 @@ struct ContainerMounts: Sendable {
         }
     }
 }
-
-/// The path of a file of this host inside of `container`; `nil` where none of its mounts has it. Blocking.
-func mountedPath(of hostPath: String, in container: ContainerInspection) -> String? {
-    ContainerMounts(mounts: container.mounts).place(of: hostPath)?.path
-}

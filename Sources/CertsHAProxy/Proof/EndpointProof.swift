@@ -154,15 +154,7 @@ struct EndpointProof: Sendable {
     func each<Element: Sendable, Value: Sendable>(
         _ elements: [Element], _ body: @escaping @Sendable (Element) async -> Value
     ) async -> [Value] {
-        await withTaskGroup(of: (Int, Value).self) { group in
-            var results: [Int: Value] = [:]
-            for (index, element) in elements.enumerated() {
-                if index >= Self.width, let (done, value) = await group.next() { results[done] = value }
-                group.addTask { (index, await body(element)) }
-            }
-            for await (done, value) in group { results[done] = value }
-            return elements.indices.compactMap { results[$0] }
-        }
+        await concurrently(elements, width: Self.width, body)
     }
 }
 
