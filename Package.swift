@@ -13,6 +13,7 @@ let lifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "sw
 let unixSignals = Target.Dependency.product(name: "UnixSignals", package: "swift-service-lifecycle")
 let systemPackage = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
 let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
+let nioHTTP1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
 let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
 let subprocess = Target.Dependency.product(name: "Subprocess", package: "swift-subprocess")
 
@@ -48,6 +49,7 @@ let package = Package(
         // C libraries: a module map and commented shims, no logic.
         .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
         .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
+        .systemLibrary(name: "CLDNS", pkgConfig: "ldns", providers: [.apt(["libldns-dev"])]),
 
         // Runs before `main`: OpenSSL without its clean-up at exit.
         .target(name: "COpenSSLStart", linkerSettings: [.linkedLibrary("crypto")]),
@@ -55,8 +57,13 @@ let package = Package(
         library("CertsCore"),
         library("CertsCrypto", ["CertsCore", "COpenSSL", "COpenSSLStart"]),
         library("CertsHTTP", ["CertsCore", "CCurl"]),
+        library("CertsDNS", ["CertsCore", "CLDNS"]),
         library("CertsStore", ["CertsCore", .product(name: "GRDB", package: "GRDB.swift"), systemPackage]),
-        library("CertsIssuers", ["CertsCore", "CertsCrypto", "CertsHTTP", logging]),
+        library(
+            "CertsIssuers",
+            [
+                "CertsCore", "CertsCrypto", "CertsHTTP", "CertsDNS", logging, nioCore, nioPosix, nioHTTP1, subprocess,
+            ]),
         library(
             "CertsHAProxy",
             ["CertsCore", "CertsCrypto", "CertsHTTP", nioCore, nioPosix, subprocess, systemPackage, logging]),
@@ -95,8 +102,9 @@ let package = Package(
         tests("CertsCoreTests", ["CertsCore"]),
         tests("CertsCryptoTests", ["CertsCrypto"]),
         tests("CertsHTTPTests", ["CertsHTTP"]),
+        tests("CertsDNSTests", ["CertsDNS"]),
         tests("CertsStoreTests", ["CertsStore"]),
-        tests("CertsIssuersTests", ["CertsIssuers", "CertsStore"]),
+        tests("CertsIssuersTests", ["CertsIssuers", "CertsStore", "CertsHTTP", "CertsDNS"]),
         tests("CertsHAProxyTests", ["CertsHAProxy", "CertsStore"]),
         tests("CertsEngineTests", ["CertsEngine", "CertsStore", "CertsIssuers"]),
         tests("CertsWebTests", ["CertsWeb", "CertsHTTP"]),

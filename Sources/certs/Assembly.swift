@@ -30,7 +30,7 @@ struct Assembly {
         var context = EngineContext(
             declarations: declarations,
             issuers: try Dictionary(
-                uniqueKeysWithValues: declarations.issuers.map { ($0.name, try issuer($0, files: state)) }),
+                uniqueKeysWithValues: declarations.issuers.map { ($0.name, try issuer($0, files: state, logger: logger)) }),
             targets: Dictionary(
                 uniqueKeysWithValues: declarations.targets.flatMap(\.nodes).map {
                     ($0.id, TargetFactory.make($0, files: state.liveFiles, prober: prober, logger: logger))
@@ -46,7 +46,9 @@ struct Assembly {
             logger: logger)
     }
 
-    private static func issuer(_ declaration: IssuerDeclaration, files: any IssuerFiles) throws -> any Issuer {
+    private static func issuer(
+        _ declaration: IssuerDeclaration, files: any IssuerFiles, logger: Logger
+    ) throws -> any Issuer {
         switch declaration.kind {
         case .selfSigned(let validity):
             return SelfSignedIssuer(name: declaration.name, validity: validity)
@@ -56,6 +58,10 @@ struct Assembly {
             let anchors =
                 try path.map { try CertificateReader.certificates(in: try InputFile.read($0)).map(\.der) } ?? []
             return HandOffIssuer(name: declaration.name, anchors: anchors, files: files)
+        case .acme(let acme):
+            let anchors =
+                try acme.anchorsFile.map { try CertificateReader.certificates(in: try InputFile.read($0)).map(\.der) } ?? []
+            return ACMEIssuer(name: declaration.name, declaration: acme, anchors: anchors, files: files, logger: logger)
         }
     }
 

@@ -44,6 +44,14 @@ extension CertsError.Code {
     package static let issuerUnavailable = Self("issuer.unavailable")
     package static let issuerLimited = Self("issuer.limited")
     package static let issuerPending = Self("issuer.pending")
+    /// The CA came to look and did not find what it asked for.
+    package static let challengeFailed = Self("issuer.challengeFailed")
+    /// The terms of service have to be agreed to by a person.
+    package static let termsNotAccepted = Self("issuer.termsNotAccepted")
+
+    // DNS.
+    package static let dnsFailed = Self("dns.failed")
+    package static let dnsUpdateRefused = Self("dns.updateRefused")
 
     // OCSP stapling.
     package static let stapleRefused = Self("staple.refused")

@@ -92,6 +92,7 @@ package struct IssuerDeclaration: Sendable, Hashable {
         case localCA(LocalAuthorityPolicy)
         /// A CSR goes out, a certificate comes back by `certs import`; `anchorsFile` holds the roots it must chain to.
         case handOff(anchorsFile: String?)
+        case acme(ACMEDeclaration)
     }
 
     package init(name: Name, kind: Kind) {
@@ -105,6 +106,7 @@ package struct IssuerDeclaration: Sendable, Hashable {
         case .selfSigned: "self-signed"
         case .localCA: "local-ca"
         case .handOff: "hand-off"
+        case .acme: "acme"
         }
     }
 }

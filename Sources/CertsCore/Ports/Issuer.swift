@@ -24,12 +24,15 @@ package struct IssuanceRequest: Sendable {
     package let key: Secret
     /// From an earlier call that ended in ``IssuanceOutcome/pending(_:retryAt:)``, or that crashed after `save`.
     package let resuming: ResumeHandle?
+    /// The leaf that the new certificate takes the place of, DER, if this issuer signed it.
+    package let replacing: Data?
     package let now: Date
     /// Records a handle durably while the call goes on: to be called before each effect that must not be repeated.
     package let save: @Sendable (ResumeHandle) async throws -> Void
 
     package init(
-        declaration: CertificateDeclaration, revision: Int, csr: Data, key: Secret, resuming: ResumeHandle?, now: Date,
+        declaration: CertificateDeclaration, revision: Int, csr: Data, key: Secret, resuming: ResumeHandle?,
+        replacing: Data? = nil, now: Date,
         save: @escaping @Sendable (ResumeHandle) async throws -> Void
     ) {
         self.declaration = declaration
@@ -37,6 +40,7 @@ package struct IssuanceRequest: Sendable {
         self.csr = csr
         self.key = key
         self.resuming = resuming
+        self.replacing = replacing
         self.now = now
         self.save = save
     }
@@ -47,4 +51,18 @@ package enum IssuanceOutcome: Sendable {
     case issued(chain: [Data])
     /// Not answered yet; ask again, not before `retryAt`.
     case pending(ResumeHandle, retryAt: Date?)
+}
+
+/// An issuer that says when its certificates should be renewed (RFC 9773).
+package protocol RenewalAdvisor: Issuer {
+    /// Asks for the window of one leaf (DER). `nil`: the issuer has no opinion.
+    /// - Throws: `CertsError`; its `retry` says when to ask again.
+    func suggestedWindow(for leaf: Data, now: Date) async throws -> SuggestedWindow?
+}
+
+/// An issuer that can be looked at without asking for a certificate, for `certs check --live`.
+package protocol InspectableIssuer: Issuer {
+    /// Looks at the way to a certificate for `certificates` (those that name this issuer): each trouble a finding with a
+    /// remedy. Changes nothing, neither here nor at the CA.
+    func inspect(_ certificates: [CertificateDeclaration], now: Date) async -> [Finding]
 }

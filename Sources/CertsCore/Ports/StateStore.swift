@@ -207,6 +207,10 @@ package enum IssuerArea: String, Sendable, Hashable, CaseIterable {
     case accounts
     /// `handoff/CERTIFICATE/`: requests that wait for a person.
     case handoff
+    /// `orders/CERTIFICATE/`: orders at an ACME CA that are under way.
+    case orders
+    /// `challenges/TYPE/`: the answers to challenges that the listeners of all processes give.
+    case challenges
 }
 
 /// What the timer has to remember across restarts; implemented in CertsStore.

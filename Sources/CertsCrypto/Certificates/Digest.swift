@@ -1,23 +1,23 @@
 internal import COpenSSL
 import CertsCore
-import Foundation
+package import Foundation
 
 /// The digests of fingerprints and pins.
-struct Digest: @unchecked Sendable {
+package struct Digest: @unchecked Sendable {
     // @unchecked: an `EVP_MD *` is immutable and shared by design. It is fetched once: the one-shot functions of
     // OpenSSL 3 look the algorithm up again in each call, which costs more than hashing a certificate.
     private let algorithm: OpaquePointer?
     private let size: Int
 
     static let sha1 = Digest(name: "SHA1", size: 20)
-    static let sha256 = Digest(name: "SHA256", size: 32)
+    package static let sha256 = Digest(name: "SHA256", size: 32)
 
     private init(name: String, size: Int) {
         algorithm = EVP_MD_fetch(nil, name, nil)
         self.size = size
     }
 
-    func data(of bytes: some ContiguousBytes) -> Data { bytes.withUnsafeBytes { with($0) { Data($0) } ?? Data() } }
+    package func data(of bytes: some ContiguousBytes) -> Data { bytes.withUnsafeBytes { with($0) { Data($0) } ?? Data() } }
 
     func hexadecimal(of bytes: UnsafeRawBufferPointer) -> String { with(bytes) { ASN1.hexadecimal($0) } ?? "" }
 

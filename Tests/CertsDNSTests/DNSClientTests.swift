@@ -1,0 +1,5 @@
+import Testing
+
+@testable import CertsDNS
+
+@Test func theLibraryIsLinked() { #expect(DNSClient.version.contains(".")) }
