@@ -1,0 +1,58 @@
+import CertsCore
+import CertsCrypto
+import Foundation
+
+/// `orders/CERTIFICATE/order-TYPE.json`: an order that is under way, written before each step that must not be repeated.
+///
+/// The private key is on disk before there is a record, and the chain is on disk (with the engine) before the record is
+/// replaced by that of the next order.
+struct OrderRecord: Codable, Sendable {
+    var issuer: Name
+    var directory: String
+    var account: String
+    var order: String
+    var identifiers: [Identifier]
+    /// base64 of the SHA-256 of the SubjectPublicKeyInfo that the request is for.
+    var spkiSHA256: String
+    /// PKCS#10, DER; there before it is sent.
+    var csr: Data?
+    /// Set before the request is handed in.
+    var finalizedAt: Date?
+    var certificate: String?
+    /// What has been shown to the CA and not taken away yet.
+    var proofs: [ChallengeProof] = []
+
+    /// Whether the order is one of this account for these names.
+    func isFor(_ identifiers: [Identifier], issuer: Name, directory: String, account: String) -> Bool {
+        self.issuer == issuer && self.directory == directory && self.account == account
+            && Set(self.identifiers) == Set(identifiers)
+    }
+}
+
+/// The records of one certificate: one for each type of key.
+struct OrderRecords: Sendable {
+    let files: any IssuerFiles
+    let certificate: Name
+    let file: String
+
+    init(files: any IssuerFiles, certificate: Name, keyType: String) {
+        self.files = files
+        self.certificate = certificate
+        file = "order-\(keyType).json"
+    }
+
+    /// A record that cannot be read is of no use: the order is made anew.
+    func load() async throws -> OrderRecord? {
+        guard let text = try await files.read(file, of: certificate, in: .orders) else { return nil }
+        return try? StoredJSON.decode(OrderRecord.self, from: text.withBytes { Data($0) })
+    }
+
+    func save(_ record: OrderRecord) async throws {
+        let text = Secret(copying: try StoredJSON.encode(record, readable: true))
+        try await files.write(text, to: file, of: certificate, in: .orders)
+    }
+
+    func remove() async throws {
+        try await files.remove(file, of: certificate, in: .orders)
+    }
+}
