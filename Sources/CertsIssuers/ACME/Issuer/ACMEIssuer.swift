@@ -16,23 +16,25 @@ package struct ACMEIssuer: Issuer {
     let session: ACMESession
     let accounts: AccountKeeper
     let solvers: [any ChallengeSolver]
+    let faults: FaultPoints
 
     /// As many identifiers as the CAs take in one order.
     private static let nameLimit = 100
 
     /// - Parameter anchors: DER of the roots that what it issues must chain to; empty: not checked.
     package init(
-        name: Name, declaration: ACMEDeclaration, anchors: [Data], files: any IssuerFiles, logger: Logger
+        name: Name, declaration: ACMEDeclaration, anchors: [Data], files: any IssuerFiles,
+        faults: FaultPoints = .none, logger: Logger
     ) {
         self.init(
-            name: name, declaration: declaration, anchors: anchors, files: files, logger: logger,
+            name: name, declaration: declaration, anchors: anchors, files: files, faults: faults, logger: logger,
             solvers: [])
     }
 
     /// - Parameter solvers: in order of preference.
     init(
-        name: Name, declaration: ACMEDeclaration, anchors: [Data], files: any IssuerFiles, logger: Logger,
-        solvers: [any ChallengeSolver]
+        name: Name, declaration: ACMEDeclaration, anchors: [Data], files: any IssuerFiles,
+        faults: FaultPoints = .none, logger: Logger, solvers: [any ChallengeSolver]
     ) {
         self.name = name
         self.declaration = declaration
@@ -40,6 +42,7 @@ package struct ACMEIssuer: Issuer {
         self.files = files
         self.logger = logger
         self.solvers = solvers
+        self.faults = faults
         session = ACMESession(issuer: name, directoryURL: declaration.directory, caFile: declaration.caFile)
         accounts = AccountKeeper(session: session, declaration: declaration, files: files)
     }
@@ -52,7 +55,8 @@ package struct ACMEIssuer: Issuer {
             let csr = try plainRequest(request)
             return try await withAccount { account in
                 let records = OrderRecords(
-                    files: files, certificate: request.declaration.name, keyType: try keyType(request))
+                    files: files, certificate: request.declaration.name, keyType: try keyType(request),
+                    faults: faults)
                 let work = OrderWork(
                     session: session, account: account, declaration: declaration, request: request,
                     identifiers: identifiers, csr: csr, records: records,

@@ -157,8 +157,9 @@ struct AuthorizationWork: Sendable {
             if authorization.status.isDecided { throw failure(attempt, authorization) }
             guard try await polling.wait(atLeastUntil: retryAt) else {
                 throw CertsError(
-                    .issuerUnavailable, "the CA has not looked at \(attempt.proof.identifier.value) for five minutes",
-                    subject: session.issuer.rawValue, hint: "try again later; the order stays", retry: .later)
+                    .issuerUnavailable, "the CA has not decided about \(attempt.proof.identifier.value) in time",
+                    subject: session.issuer.rawValue, hint: "try again later; the order stays",
+                    retry: retryAt.map { .after($0) } ?? .later)
             }
         }
     }

@@ -34,11 +34,32 @@ struct OrderRecords: Sendable {
     let files: any IssuerFiles
     let certificate: Name
     let file: String
+    let faults: FaultPoints
 
-    init(files: any IssuerFiles, certificate: Name, keyType: String) {
+    init(files: any IssuerFiles, certificate: Name, keyType: String, faults: FaultPoints = .none) {
         self.files = files
         self.certificate = certificate
         file = "order-\(keyType).json"
+        self.faults = faults
+    }
+
+    /// What a record is written for.
+    enum Step: String, CaseIterable {
+        /// The order's URL is known.
+        case order
+        /// The request is about to be used.
+        case request
+        /// Answers to challenges are about to be shown.
+        case proofs
+        /// They have been taken away.
+        case clearing
+        /// The request is about to be handed in.
+        case finalization
+        /// The certificate's URL is known.
+        case certificate
+
+        /// The fault points around the write, as `CERTS_FAULT` names them.
+        var faultPoints: [String] { ["before-order-\(rawValue)", "after-order-\(rawValue)"] }
     }
 
     /// A record that cannot be read is of no use: the order is made anew.
@@ -47,9 +68,11 @@ struct OrderRecords: Sendable {
         return try? StoredJSON.decode(OrderRecord.self, from: text.withBytes { Data($0) })
     }
 
-    func save(_ record: OrderRecord) async throws {
+    func save(_ record: OrderRecord, for step: Step) async throws {
+        try faults.reached("before-order-\(step.rawValue)")
         let text = Secret(copying: try StoredJSON.encode(record, readable: true))
         try await files.write(text, to: file, of: certificate, in: .orders)
+        try faults.reached("after-order-\(step.rawValue)")
     }
 
     func remove() async throws {

@@ -83,7 +83,7 @@ struct OrderWork: Sendable {
         let record = OrderRecord(
             issuer: session.issuer, directory: declaration.directory, account: account.url, order: url,
             identifiers: identifiers, spkiSHA256: csr.spkiSHA256)
-        try await records.save(record)
+        try await records.save(record, for: .order)
         guard Set(order.identifiers.compactMap(\.name)) == Set(identifiers.compactMap(\.name)) else {
             throw CertsError(
                 .issuerRefused, "the CA's order is for other names than were asked for", subject: session.issuer.rawValue,
@@ -141,7 +141,7 @@ struct OrderWork: Sendable {
         guard record.spkiSHA256 != csr.spkiSHA256 || record.csr == nil else { return }
         record.spkiSHA256 = csr.spkiSHA256
         record.csr = csr.der
-        try await records.save(record)
+        try await records.save(record, for: .request)
     }
 
     // MARK: Driving
@@ -188,7 +188,7 @@ struct OrderWork: Sendable {
                 order,
                 save: { proofs in
                     held.proofs = proofs
-                    try await records.save(held)
+                    try await records.save(held, for: proofs.isEmpty ? .clearing : .proofs)
                 }, failed: validationFailed)
         } catch let error as CertsError where error.code == .challengeFailed {
             // The order is lost with its authorization.
@@ -200,7 +200,7 @@ struct OrderWork: Sendable {
     /// - Returns: `nil` when the CA says that the order is in another state: then it is to be read again.
     private func finalize(_ order: Order, _ record: inout OrderRecord) async throws -> (Order, Date?)? {
         record.finalizedAt = request.now
-        try await records.save(record)
+        try await records.save(record, for: .finalization)
         do {
             return try await session.finalize(order, csr: record.csr ?? csr.der, as: signer)
         } catch let failure as ACMEFailure where failure.kind == .orderNotReady || failure.status >= 500 {
@@ -218,7 +218,7 @@ struct OrderWork: Sendable {
                 subject: session.issuer.rawValue, hint: "try again", retry: .later)
         }
         record.certificate = url
-        try await records.save(record)
+        try await records.save(record, for: .certificate)
         let (chain, isPreferred) = try await session.certificateChain(
             url, preferring: declaration.preferredChain, as: signer)
         if !isPreferred {
