@@ -115,7 +115,7 @@ class Ours:
 
     def check(self, names):
         for name in names:
-            leaf = self.folder / f"state/certificates/{name}/current/cert.pem"
+            leaf = self.folder / f"state/live/{name}/current/cert.pem"
             text = output(["openssl", "x509", "-in", leaf, "-noout", "-ext", "subjectAltName", "-issuer"])
             if f"{name}.benchmark.example.com" not in text or "Pebble" not in text:
                 fail(f"{leaf} is not what was asked for: {text}")

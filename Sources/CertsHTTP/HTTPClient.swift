@@ -72,6 +72,8 @@ package struct HTTPClient: Sendable {
 
     private func configure(_ handle: EasyHandle, _ request: HTTPRequest) throws(CertsError) {
         try handle.set(CURLOPT_URL, request.url)
+        // As it was given: a signed request names its URL, and libcurl would take dots out of it.
+        try handle.set(CURLOPT_PATH_AS_IS, 1)
         try handle.set(CURLOPT_PROTOCOLS_STR, "http,https")
         // Signals would reach any thread of the process (libcurl-thread(3)).
         try handle.set(CURLOPT_NOSIGNAL, 1)

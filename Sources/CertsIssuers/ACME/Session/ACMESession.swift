@@ -176,7 +176,9 @@ final class ACMESession: Sendable {
 
     /// URLs come from the server: only `https` ones of a sane form are followed.
     private func checked(_ url: String) throws(CertsError) -> String {
-        let isPlain = url.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7f && $0 != UInt8(ascii: "\\") }
+        let isPlain = url.utf8.allSatisfy {
+            $0 > 0x20 && $0 < 0x7f && $0 != UInt8(ascii: "\\") && $0 != UInt8(ascii: "#")
+        }
         guard url.hasPrefix("https://"), url.utf8.count <= 2048, isPlain else {
             throw CertsError(
                 .issuerRefused, "the CA names a URL that is not used: \(TerminalText.sanitized(url, limit: 200))",
