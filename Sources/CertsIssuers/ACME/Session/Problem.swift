@@ -117,7 +117,7 @@ struct ACMEFailure: Error, Sendable {
             let place = termsURL ?? problem.instance ?? "its site"
             return error(
                 .termsNotAccepted,
-                "read \(TerminalText.sanitized(place, limit: 300)), then run `certs acme account \(issuer) accept-terms`",
+                "read \(TerminalText.sanitized(place, limit: 300)), then run `certs acme account \(issuer) update --accept-terms`",
                 .never)
         case .rateLimited:
             return error(.issuerLimited, "wait, or ask for fewer certificates; `certs status` tells when it goes on", .later)
