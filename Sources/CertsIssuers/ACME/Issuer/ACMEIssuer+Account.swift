@@ -1,4 +1,4 @@
-package import CertsCore
+import CertsCore
 import Foundation
 
 extension ACMEIssuer: ACMEAccountManaging {
