@@ -1,4 +1,4 @@
-package import CertsCore
+import CertsCore
 package import Foundation
 
 extension ScriptedCA {

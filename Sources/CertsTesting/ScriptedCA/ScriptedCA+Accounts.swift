@@ -1,5 +1,7 @@
-import CertsCrypto
+import CertsCore
+package import CertsCrypto
 import Foundation
+import Synchronization
 
 /// Directory, accounts, renewal information.
 extension ScriptedCA {
@@ -34,7 +36,7 @@ extension ScriptedCA {
             guard known.value.status == "valid" else {
                 return .problem("unauthorized", "the account is deactivated", status: 403)
             }
-            return reply(known.key, status: 200, state)
+            return accountReply(known.key, status: 200, state)
         }
         if payload["onlyReturnExisting"] as? Bool == true {
             return .problem("accountDoesNotExist", "no account has this key")
@@ -49,7 +51,7 @@ extension ScriptedCA {
         let number = state.newNumber()
         state.accounts[number] = State.Account(
             key: key, contact: payload["contact"] as? [String] ?? [], hasAgreed: hasAgreed)
-        return reply(number, status: 201, state)
+        return accountReply(number, status: 201, state)
     }
 
     /// Reads, updates or deactivates (RFC 8555 §7.3.2, §7.3.6).
@@ -59,10 +61,10 @@ extension ScriptedCA {
         if let contact = payload["contact"] as? [String] { state.accounts[number]?.contact = contact }
         if payload["status"] as? String == "deactivated" { state.accounts[number]?.status = "deactivated" }
         if payload["termsOfServiceAgreed"] as? Bool == true { state.accounts[number]?.hasAgreed = true }
-        return reply(number, status: 200, state)
+        return accountReply(number, status: 200, state)
     }
 
-    private func reply(_ number: Int, status: Int, _ state: State) -> Reply {
+    private func accountReply(_ number: Int, status: Int, _ state: State) -> Reply {
         guard let account = state.accounts[number] else { return .problem("serverInternal", status: 500) }
         return .json(
             ["status": account.status, "contact": account.contact, "orders": url(.account, number, "orders")],
@@ -85,7 +87,7 @@ extension ScriptedCA {
                 .with(header: "Location", url(.account, owner))
         }
         state.accounts[account]?.key = newKey
-        return reply(account, status: 200, state)
+        return accountReply(account, status: 200, state)
     }
 
     /// RFC 9773 §4.

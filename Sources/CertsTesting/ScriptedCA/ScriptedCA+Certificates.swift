@@ -17,7 +17,8 @@ extension ScriptedCA {
             return .problem("badCSR", "the request is not for the names of the order")
         }
         do {
-            state.orders[number]?.certificate = try issue(Array(names), request.publicKeyDER, order, &state)
+            let issued = try issue(Array(names), request.publicKeyDER, order, &state)
+            state.orders[number]?.certificate = issued
         } catch {
             return .problem("serverInternal", "\(error)", status: 500)
         }

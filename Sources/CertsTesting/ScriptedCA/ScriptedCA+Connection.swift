@@ -1,6 +1,7 @@
 import CertsCore
 import CertsCrypto
 import Foundation
+import Synchronization
 
 /// HTTP/1.1 as far as ACME needs it.
 extension ScriptedCA {

@@ -1,4 +1,5 @@
 import Foundation
+import Synchronization
 
 /// What every signed request must be (RFC 8555 §6), and the way to its resource.
 extension ScriptedCA {

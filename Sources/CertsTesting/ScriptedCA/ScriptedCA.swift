@@ -1,6 +1,6 @@
-package import CertsCore
+import CertsCore
 package import CertsCrypto
-package import Foundation
+import Foundation
 import Synchronization
 
 /// An ACME CA over TLS on loopback that does what a script says: every answer can be wrong, late, cut off or missing.
@@ -81,8 +81,8 @@ package final class ScriptedCA: Sendable {
         state.withLock { $0.rules.append(ScriptRule(resource: resource, numbers: calls, act: act)) }
     }
 
-    /// As ``on(_:calls:_:)``, for the next `count` requests.
-    package func next(_ count: Int = 1, _ resource: Resource, _ act: Act) {
+    /// As ``on(_:calls:_:)``, for the next `times` requests.
+    package func next(_ resource: Resource, times count: Int = 1, _ act: Act) {
         state.withLock { state in
             let first = (state.counts[resource] ?? 0) + 1
             state.rules.append(ScriptRule(resource: resource, numbers: first...(first + count - 1)) { _ in act })
@@ -119,7 +119,7 @@ package final class ScriptedCA: Sendable {
     /// An absolute URL of this CA; `path` begins with a slash.
     package func url(_ path: String) -> String { base + path }
 
-    func url(_ resource: Resource, _ arguments: CustomStringConvertible...) -> String {
+    func url(_ resource: Resource, _ arguments: any CustomStringConvertible...) -> String {
         ([base, resource.rawValue] + arguments.map(\.description)).joined(separator: "/")
     }
 
