@@ -22,14 +22,29 @@ final class EasyHandle {
         try check(certs_curl_setopt_pointer(pointer, CURLOPT_ERRORBUFFER, errorText), CURLOPT_ERRORBUFFER)
     }
 
+    /// Makes the handle ready for another request: every option is back at its default, open connections stay.
+    func reset() throws(CertsError) {
+        curl_easy_reset(pointer)
+        curl_slist_free_all(headerList)
+        headerList = nil
+        releaseBody()
+        errorText.initialize(repeating: 0, count: certs_curl_error_size())
+        try check(certs_curl_setopt_pointer(pointer, CURLOPT_ERRORBUFFER, errorText), CURLOPT_ERRORBUFFER)
+    }
+
     deinit {
         // The handle first: it refers to the rest.
         curl_easy_cleanup(pointer)
         curl_slist_free_all(headerList)
+        releaseBody()
+        errorText.deallocate()
+    }
+
+    private func releaseBody() {
         // A body may be a secret.
         if let bodyBytes, let base = bodyBytes.baseAddress { explicit_bzero(base, bodyBytes.count) }
         bodyBytes?.deallocate()
-        errorText.deallocate()
+        bodyBytes = nil
     }
 
     func set(_ option: CURLoption, _ value: Int) throws(CertsError) {

@@ -17,8 +17,8 @@ package protocol ACMEAccountManaging: Issuer {
     /// Deactivates the account for ever (RFC 8555 §7.3.6): the CA takes nothing from it any longer.
     func deactivateAccount() async throws
 
-    /// Tells the CA the contacts of the configuration (RFC 8555 §7.3.2).
-    func updateContacts() async throws -> ACMEAccountView
+    /// Tells the CA the contacts of the configuration (RFC 8555 §7.3.2), and the agreement to its current terms.
+    func updateAccount(acceptingTerms: Bool) async throws -> ACMEAccountView
 
     /// What the CA offers (RFC 8555 §7.1.1), read now.
     func directoryView() async throws -> ACMEDirectoryView
