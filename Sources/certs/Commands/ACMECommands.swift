@@ -77,9 +77,9 @@ struct ACMEAccountCommand: AsyncParsableCommand {
         let managing = try assembly.acmeIssuer(issuer)
         switch action {
         case .show: try await show(managing)
-        // Agreeing again is asking for the account again, with the agreement (RFC 8555 §7.3.3).
-        case .create, .acceptTerms: try print(try await managing.createAccount())
-        case .update: try print(try await managing.updateContacts())
+        case .create: try print(try await managing.createAccount())
+        case .update: try print(try await managing.updateAccount(acceptingTerms: false))
+        case .acceptTerms: try print(try await managing.updateAccount(acceptingTerms: true))
         case .rollover: try print(try await managing.rollOverKey())
         case .deactivate:
             try await managing.deactivateAccount()

@@ -33,10 +33,10 @@ extension ConfigurationReader {
         }
         let targets = targetReferences(block)
         guard let name, let issuer = issuers.first?.value, !names.isEmpty else { return }
-        var declaration = CertificateDeclaration(
-            name: name, subject: subject, names: names, key: key, issuer: issuer, renewal: renewal,
-            targets: targets.map(\.value), staple: block.flag("staple") ?? false)
-        declaration.otherIssuers = issuers.dropFirst().map(\.value)
+        let declaration = CertificateDeclaration(
+            name: name, subject: subject, names: names, key: key, issuer: issuer,
+            otherIssuers: issuers.dropFirst().map(\.value), renewal: renewal, targets: targets.map(\.value),
+            staple: block.flag("staple") ?? false)
         certificates.append(
             CertificateSource(declaration: declaration, mark: block.mark, targetMarks: targets.map(\.mark)))
     }

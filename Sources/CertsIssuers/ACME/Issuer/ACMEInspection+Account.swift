@@ -10,7 +10,7 @@ extension ACMEInspection {
             return (account, changedTerms(account, directory))
         } catch {
             let remedy = "look at `certs acme account \(issuer)`"
-            return (nil, [Self.finding(error, as: "account-unusable", remedy: remedy)])
+            return (nil, [Self.finding(error, id: "account-unusable", remedy: remedy)])
         }
     }
 

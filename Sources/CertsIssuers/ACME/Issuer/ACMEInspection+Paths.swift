@@ -84,7 +84,7 @@ extension ACMEInspection {
         _ proof: ChallengeProof, _ challenge: ChallengeDeclaration, _ solver: any ChallengeSolver
     ) async throws {
         if challenge.propagation?.servers.isEmpty ?? true {
-            try await sources.authoritativeServers(proof.identifier.value)
+            try await sources.authoritativeServers?(proof.identifier.value)
         }
         try await solver.remove(proof)
     }

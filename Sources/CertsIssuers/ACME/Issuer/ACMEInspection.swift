@@ -12,7 +12,7 @@ struct ACMEInspection: Sendable {
     /// How long new paths are begun; those that are under way then end by their own deadlines.
     var pathBudget: Duration = .seconds(120)
 
-    /// Where the facts come from.
+    /// Where the facts come from; what is `nil` is not looked at.
     struct Sources: Sendable {
         /// Read now, from the CA.
         var directory: @Sendable () async throws -> ACMEDirectoryView
@@ -21,11 +21,11 @@ struct ACMEInspection: Sendable {
         /// The account of the key on disk (`onlyReturnExisting`); `nil`: there is none.
         var account: @Sendable () async throws -> ACMEAccountView?
         /// The names for which CAA records forbid this CA, or could not be read (RFC 8659).
-        var caa: @Sendable (CAAQuestion) async -> [CAATrouble]
+        var caa: (@Sendable (CAAQuestion) async -> [CAATrouble])?
         /// Finds the authoritative servers of a name; throws where there are none.
-        var authoritativeServers: @Sendable (String) async throws -> Void
+        var authoritativeServers: (@Sendable (String) async throws -> Void)?
         /// What is left of the limits that we keep count of.
-        var limits: @Sendable () async throws -> [LimitLeft]
+        var limits: (@Sendable () async throws -> [LimitLeft])?
     }
 
     struct CAAQuestion: Sendable {
@@ -77,7 +77,7 @@ struct ACMEInspection: Sendable {
         do {
             directory = try await sources.directory()
         } catch {
-            return (nil, [Self.finding(error, as: "directory-unusable", remedy: "check `directory:` and `caFile:`")])
+            return (nil, [Self.finding(error, id: "directory-unusable", remedy: "check `directory:` and `caFile:`")])
         }
         var findings: [Finding] = []
         if let profile = declaration.profile, directory.profiles[profile.name] == nil {
@@ -110,7 +110,7 @@ struct ACMEInspection: Sendable {
         } catch {
             return [
                 Self.finding(
-                    error, as: "nonce-unavailable", remedy: "try again: without a nonce nothing can be ordered")
+                    error, id: "nonce-unavailable", remedy: "try again: without a nonce nothing can be ordered")
             ]
         }
     }
@@ -121,11 +121,11 @@ struct ACMEInspection: Sendable {
         _ names: [AlternativeName], _ directory: ACMEDirectoryView, _ account: ACMEAccountView?
     ) async -> [Finding] {
         // A CA that does not tell its names cannot be looked for in CAA records.
-        guard !directory.caaIdentities.isEmpty, !names.isEmpty else { return [] }
+        guard let ask = sources.caa, !directory.caaIdentities.isEmpty, !names.isEmpty else { return [] }
         let question = CAAQuestion(
             names: names, issuerDomains: directory.caaIdentities, accountURL: account?.url,
             methods: Set(declaration.challenges.map(\.type)))
-        return await sources.caa(question).map { trouble in
+        return await ask(question).map { trouble in
             let name = TerminalText.sanitized(trouble.name, limit: 260)
             let reason = TerminalText.sanitized(trouble.reason, limit: 400)
             guard trouble.isRefusal else {
@@ -142,8 +142,9 @@ struct ACMEInspection: Sendable {
     }
 
     private func limitFindings() async -> [Finding] {
+        guard let ask = sources.limits else { return [] }
         do {
-            return try await sources.limits().filter { $0.left < $0.total }.map { one in
+            return try await ask().filter { $0.left < $0.total }.map { one in
                 Finding(
                     id: one.left < 1 ? "limit-reached" : "limit-used", severity: one.left < 1 ? .warning : .info,
                     message:
@@ -152,12 +153,12 @@ struct ACMEInspection: Sendable {
                     remedy: one.left < 1 ? "wait: `certs plan` tells when it goes on" : "nothing is to be done")
             }
         } catch {
-            return [Self.finding(error, as: "limits-unreadable", remedy: "look at the state directory")]
+            return [Self.finding(error, id: "limits-unreadable", remedy: "look at the state directory")]
         }
     }
 
     /// An error as a finding; `remedy` where it has none of its own.
-    static func finding(_ error: any Error, as id: String, remedy: String) -> Finding {
+    static func finding(_ error: any Error, id: String, remedy: String) -> Finding {
         let known = CertsError.wrapping(error)
         let details = known.details.isEmpty ? "" : ": " + known.details.joined(separator: "; ")
         return Finding(
