@@ -1,0 +1,21 @@
+package import CertsCore
+import CertsHTTP
+package import Foundation
+
+extension ACMEIssuer: InspectableIssuer {
+    package func inspect(_ certificates: [CertificateDeclaration], now: Date) async -> [Finding] {
+        let inspection = ACMEInspection(
+            issuer: name, declaration: declaration, solvers: solvers, sources: inspectionSources(now: now))
+        return await inspection.findings(for: certificates)
+    }
+
+    private func inspectionSources(now: Date) -> ACMEInspection.Sources {
+        ACMEInspection.Sources(
+            directory: { try await self.directoryView() },
+            clocks: {
+                let reply = try await self.told { try await self.session.newNonceReply() }
+                return reply.headers["Date"].flatMap { HTTPDate.parse($0) }.map { ($0, reply.receivedAt) }
+            },
+            account: { try await self.account() })
+    }
+}
