@@ -81,8 +81,8 @@ package final class ScriptedCA: Sendable {
         state.withLock { $0.rules.append(ScriptRule(resource: resource, numbers: calls, act: act)) }
     }
 
-    /// As ``on(_:calls:_:)``, for the next `times` requests.
-    package func next(_ resource: Resource, times count: Int = 1, _ act: Act) {
+    /// As ``on(_:calls:_:)``, for the next `count` requests.
+    package func next(_ count: Int, _ resource: Resource, _ act: Act) {
         state.withLock { state in
             let first = (state.counts[resource] ?? 0) + 1
             state.rules.append(ScriptRule(resource: resource, numbers: first...(first + count - 1)) { _ in act })
