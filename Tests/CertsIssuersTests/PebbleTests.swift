@@ -200,15 +200,17 @@ import Testing
         }
     }
 
-    @Test func revokedOnceAndRevokedAgain() async throws {
+    @Test(arguments: [KeyAlgorithm.ecdsaP256, .ecdsaP384, .rsa2048])
+    func revokedByItsKeyAndRevokedAgainByTheAccount(_ algorithm: KeyAlgorithm) async throws {
         let scene = try await ACMEScene()
         try await scene.withPebble { pebble in
             let issuer = try scene.issuer(pebble)
-            let key = try PrivateKey.generate(.ecdsaP256)
+            let key = try PrivateKey.generate(algorithm)
             let leaf = try #require(try await issuer.chain(ACMEScene.request(key)).first)
-            let account = try await issuer.accounts.account()
-            for signer in [ACMESession.Signer.key(try WebKey(key)), account.signer] {
-                try await issuer.session.revoke(leaf.der, reason: .keyCompromise, as: signer)
+            for proof in [try key.pem(), nil] {
+                try await issuer.revoke(
+                    RevocationTarget(record: leaf.record, der: leaf.der, key: proof), reason: .keyCompromise,
+                    now: Date())
             }
             let status = try await pebble.status(serial: leaf.record.serial)
             #expect(status.status == "Revoked")

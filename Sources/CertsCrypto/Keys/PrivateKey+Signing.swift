@@ -3,26 +3,28 @@ package import CertsCore
 package import Foundation
 
 extension PrivateKey {
-    /// A signature over `message` with SHA-256, in the form of JSON Web Signatures (RFC 7518 §3): for RSA that of
-    /// PKCS #1 v1.5, for ECDSA P-256 the two integers of 32 bytes, one after the other.
+    /// A signature over `message` in the form of JSON Web Signatures (RFC 7518 §3): for RSA that of PKCS #1 v1.5 with
+    /// SHA-256, for ECDSA the two integers one after the other, with the digest that fits the curve.
     ///
     /// - Throws: `key.unsupported` for any other key.
     package func webSignature(over message: Data) throws(CertsError) -> Data {
-        guard let algorithm, algorithm.isRSA || algorithm == .ecdsaP256 else {
+        guard let algorithm, algorithm.isRSA || algorithm.coordinateSize != nil else {
             throw CertsError(
                 .keyUnsupported, "a key of type \(algorithmName) signs no web signature here",
-                hint: "use ecdsa-p256 or an RSA key")
+                hint: "use an ECDSA or an RSA key")
         }
-        let signature = try digestSignature(over: message)
-        return algorithm.isRSA ? signature : try Self.plainSignature(signature, coordinate: 32)
+        let signature = try digestSignature(over: message, algorithm)
+        return try algorithm.coordinateSize.map { size throws(CertsError) in
+            try Self.plainSignature(signature, coordinate: size)
+        } ?? signature
     }
 
-    private func digestSignature(over message: Data) throws(CertsError) -> Data {
+    private func digestSignature(over message: Data, _ algorithm: KeyAlgorithm) throws(CertsError) -> Data {
         OpenSSLErrors.clear()
         let context = try OpenSSLObject(EVP_MD_CTX_new(), EVP_MD_CTX_free, "cannot prepare a signature")
         return try withKey { (pkey) throws(CertsError) in
             try CertsError.check(
-                EVP_DigestSignInit(context.pointer, nil, EVP_sha256(), nil, pkey), "cannot prepare a signature")
+                EVP_DigestSignInit(context.pointer, nil, algorithm.digest, nil, pkey), "cannot prepare a signature")
             var count = Int(EVP_PKEY_get_size(pkey))
             var signature = Data(count: count)
             let result = signature.withUnsafeMutableBytes { out in
@@ -60,7 +62,7 @@ extension PrivateKey {
         guard let algorithm, algorithm.isRSA || algorithm.coordinateSize != nil else {
             throw CertsError(
                 .keyUnsupported, "a key of type \(algorithmName) has no web key here",
-                hint: "use ecdsa-p256 or an RSA key")
+                hint: "use an ECDSA or an RSA key")
         }
         guard let size = algorithm.coordinateSize else {
             return ["n": try number("n"), "e": try number("e")]

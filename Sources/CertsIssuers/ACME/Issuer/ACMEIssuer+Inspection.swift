@@ -11,8 +11,7 @@ extension ACMEIssuer: InspectableIssuer {
     }
 
     private func inspectionSources(_ names: [[AlternativeName]], now: Date) -> ACMEInspection.Sources {
-        let limiter = IssuanceLimiter(issuer: name, limits: declaration.limits, files: files)
-        return ACMEInspection.Sources(
+        ACMEInspection.Sources(
             directory: { try await self.directoryView() },
             clocks: {
                 let reply = try await self.told { try await self.session.newNonceReply() }

@@ -16,6 +16,7 @@ package struct ACMEIssuer: Issuer {
     let session: ACMESession
     let accounts: AccountKeeper
     let solvers: [any ChallengeSolver]
+    let limiter: IssuanceLimiter
     let faults: FaultPoints
 
     /// As many identifiers as the CAs take in one order.
@@ -44,15 +45,17 @@ package struct ACMEIssuer: Issuer {
         self.solvers = solvers
         self.faults = faults
         session = ACMESession(issuer: name, directoryURL: declaration.directory, caFile: declaration.caFile)
-        accounts = AccountKeeper(session: session, declaration: declaration, files: files)
+        limiter = IssuanceLimiter(issuer: name, limits: declaration.limits, files: files)
+        accounts = AccountKeeper(session: session, declaration: declaration, files: files, limiter: limiter)
     }
 
     package func trustAnchors() async throws -> [Data] { anchors }
 
     package func issue(_ request: IssuanceRequest) async throws -> IssuanceOutcome {
-        try await told {
+        try await told(request.declaration.names) {
             let identifiers = try identifiers(request.declaration)
             let csr = try plainRequest(request)
+            try await admitValidations(request)
             return try await withAccount { account in
                 let records = OrderRecords(
                     files: files, certificate: request.declaration.name, keyType: try keyType(request),
@@ -62,20 +65,52 @@ package struct ACMEIssuer: Issuer {
                     identifiers: identifiers, csr: csr, records: records,
                     authorizations: AuthorizationWork(
                         session: session, account: account, solvers: solvers, logger: logger),
-                    logger: logger, validationFailed: { _ in })
-                return try await work.run(permit: { nil })
+                    logger: logger,
+                    validationFailed: { try? await limiter.recordFailedValidation($0, now: request.now) })
+                return try await work.run(permit: { try await permit(request) })
             }
         }
     }
 
     // MARK: Parts
 
-    /// What the server said, as the product's error.
-    func told<Result>(_ body: () async throws -> Result) async throws -> Result {
+    /// What the server said, as the product's error; a limit that it names is kept for all processes.
+    ///
+    /// - Parameter names: what was asked for.
+    func told<Result>(_ names: [AlternativeName]? = nil, _ body: () async throws -> Result) async throws -> Result {
         do {
             return try await body()
         } catch let failure as ACMEFailure {
+            if failure.kind == .rateLimited, let until = failure.retryAt, let names {
+                try? await limiter.blockUntil(until, names: names, now: Date())
+            }
             throw failure.certsError(name)
+        }
+    }
+
+    // MARK: Limits
+
+    /// The time before which no new order is made, if the limits say so; otherwise one is taken from them.
+    private func permit(_ request: IssuanceRequest) async throws -> Date? {
+        switch try await limiter.reserveOrder(names: request.declaration.names, kind: request.kind, now: request.now) {
+        case .granted: return nil
+        case .wait(let until, let reason):
+            logger.notice(
+                "waiting for the limits of the CA: \(reason)",
+                metadata: ["certificate": "\(request.declaration.name)", "until": "\(until)"])
+            return until
+        }
+    }
+
+    private func admitValidations(_ request: IssuanceRequest) async throws {
+        guard declaration.limits.failedValidations != nil else { return }
+        for asked in request.declaration.names {
+            guard case .wait(let until, let reason) = try await limiter.canValidate(asked, now: request.now) else {
+                continue
+            }
+            throw CertsError(
+                .issuerLimited, "the CA would not look at \(asked.value) again: \(reason)", subject: name.rawValue,
+                hint: "mend the path of the challenge meanwhile (`certs check --live`)", retry: .after(until))
         }
     }
 

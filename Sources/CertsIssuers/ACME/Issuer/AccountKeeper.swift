@@ -36,12 +36,14 @@ final class AccountKeeper: Sendable {
     private let session: ACMESession
     private let declaration: ACMEDeclaration
     private let files: any IssuerFiles
+    private let limiter: IssuanceLimiter
     private let active = Mutex<ActiveAccount?>(nil)
     private let stem: String
     private static let lockDeadline = Duration.seconds(60)
 
-    init(session: ACMESession, declaration: ACMEDeclaration, files: any IssuerFiles) {
+    init(session: ACMESession, declaration: ACMEDeclaration, files: any IssuerFiles, limiter: IssuanceLimiter) {
         self.session = session
+        self.limiter = limiter
         self.declaration = declaration
         self.files = files
         stem = Self.stem(directory: declaration.directory)
@@ -62,7 +64,7 @@ final class AccountKeeper: Sendable {
     /// The account, created if the terms are accepted and there is none.
     func account() async throws -> ActiveAccount {
         if let known = active.withLock({ $0 }) { return known }
-        return try await locked { try await self.found(creating: true) }
+        return try await locked { try await self.found(creating: true, holding: $0) }
     }
 
     /// The account, if there is one: nothing is created. Asks the CA only when the URL is not known here.
@@ -71,7 +73,7 @@ final class AccountKeeper: Sendable {
         guard try await key(keyFile) != nil else { return nil }
         return try await locked {
             do {
-                return try await self.found(creating: false)
+                return try await self.found(creating: false, holding: $0)
             } catch let error as CertsError where error.code == .certificateMissing {
                 return nil
             }
@@ -81,7 +83,7 @@ final class AccountKeeper: Sendable {
     /// The CA does not know the account any longer (a staging server that was wiped, a restored backup): the next use
     /// looks for it by its key, and makes it again at the same CA.
     func forgetURL() async throws {
-        try await locked {
+        try await locked { _ in
             self.active.withLock { $0 = nil }
             guard var record = try await self.record() else { return }
             record.url = nil
@@ -89,7 +91,7 @@ final class AccountKeeper: Sendable {
         }
     }
 
-    private func found(creating: Bool) async throws -> ActiveAccount {
+    private func found(creating: Bool, holding lock: any HeldLock) async throws -> ActiveAccount {
         // Found while waiting for the lock.
         if let known = active.withLock({ $0 }) { return known }
         try await finishRollOver()
@@ -108,10 +110,12 @@ final class AccountKeeper: Sendable {
         }
         let key: WebKey
         if let stored { key = stored } else { key = try await makeKey(keyFile) }
-        return try await create(key, record)
+        return try await create(key, record, holding: lock)
     }
 
-    private func create(_ key: WebKey, _ known: AccountRecord) async throws -> ActiveAccount {
+    private func create(
+        _ key: WebKey, _ known: AccountRecord, holding lock: any HeldLock
+    ) async throws -> ActiveAccount {
         let directory = try await session.directory()
         let terms = directory.meta?.termsOfService
         guard declaration.acceptTerms || terms == nil else {
@@ -135,6 +139,11 @@ final class AccountKeeper: Sendable {
             request.externalAccountBinding = try ExternalAccountBinding.make(
                 external, macKey: Secret(copying: raw), account: key, newAccountURL: directory.newAccount)
         }
+        if case .wait(let until, let reason) = try await limiter.reserveAccount(now: Date(), holding: lock) {
+            throw CertsError(
+                .issuerLimited, "no more accounts are made now: \(reason)", subject: session.issuer.rawValue,
+                hint: "wait, or find out who makes so many accounts", retry: .after(until))
+        }
         let made = try await session.newAccount(request, key: key)
         var record = known
         record.url = made.url
@@ -156,7 +165,7 @@ final class AccountKeeper: Sendable {
     /// Tells the CA the declared contacts, and the agreement to its current terms if `acceptingTerms`.
     func update(acceptingTerms: Bool) async throws -> ActiveAccount {
         let account = try await account()
-        return try await locked {
+        return try await locked { _ in
             let terms = try await self.session.directory(refreshed: true).meta?.termsOfService
             var request = Account.Request(contact: self.declaration.contact)
             if acceptingTerms { request.termsOfServiceAgreed = true }
@@ -174,7 +183,7 @@ final class AccountKeeper: Sendable {
     /// has answered, or, after a lost answer, when it is seen that the CA knows it.
     func rollOver() async throws -> ActiveAccount {
         let account = try await account()
-        return try await locked {
+        return try await locked { _ in
             guard let url = try await self.session.directory().keyChange else {
                 throw CertsError(
                     .issuerRefused, "the CA offers no change of the account's key", subject: self.session.issuer.rawValue)
@@ -214,7 +223,7 @@ final class AccountKeeper: Sendable {
     /// Deactivates the account (RFC 8555 §7.3.6). It cannot be undone: its files go, and the next use makes a new one.
     func deactivate() async throws {
         let account = try await account()
-        try await locked {
+        try await locked { _ in
             _ = try await self.session.updateAccount(
                 Account.Request(status: "deactivated"), key: account.key, url: account.url)
             self.active.withLock { $0 = nil }
@@ -226,10 +235,12 @@ final class AccountKeeper: Sendable {
 
     // MARK: Files
 
-    private func locked<Result: Sendable>(_ body: @Sendable () async throws -> Result) async throws -> Result {
+    private func locked<Result: Sendable>(
+        _ body: @Sendable (any HeldLock) async throws -> Result
+    ) async throws -> Result {
         let lock = try await files.lock(session.issuer, in: .accounts, deadline: Self.lockDeadline)
         defer { lock.release() }
-        return try await body()
+        return try await body(lock)
     }
 
     private func key(_ file: String) async throws -> WebKey? {
