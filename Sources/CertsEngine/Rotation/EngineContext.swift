@@ -68,6 +68,19 @@ package struct EngineContext: Sendable {
         (state.dueAt, state.dueReason) = (item.dueAt, item.reason)
     }
 
+    /// Whether, and when next, the CA is asked about the newest leaf: at once for a new one, never for one that has
+    /// expired (RFC 9773 §4.3).
+    func refreshHintCheck(of state: inout CertificateState) {
+        guard declared[state.name] != nil, let record = state.record, let leaf = record.fingerprint,
+            record.notAfter > now, let issuer = state.requested?.issuer, issuers[issuer] is any RenewalAdvisor
+        else {
+            (state.hint, state.hintCheck) = (nil, nil)
+            return
+        }
+        if state.hint?.leaf != leaf { state.hint = nil }
+        if state.hintCheck?.leaf != leaf { state.hintCheck = HintCheck(leaf: leaf, at: now) }
+    }
+
     func declaration(of certificate: Name) throws -> CertificateDeclaration {
         guard let found = declared[certificate] else {
             throw CertsError(

@@ -32,7 +32,7 @@ final class RotationReporter: Sendable {
         switch rotation.step {
         case .key: return "making the key"
         case .request: return "making the request"
-        case .issue: return rotation.resumeHandle == nil ? "asking the issuer" : "waiting for the issuer"
+        case .issue: return issuing(rotation)
         case .check: return "checking the certificate"
         case .stage: return "staging the bundle"
         case .prepare: return "looking at\(target)"
@@ -44,6 +44,13 @@ final class RotationReporter: Sendable {
         case .abandon: return "abandoning"
         case .finished: return end(rotation)
         }
+    }
+
+    private static func issuing(_ rotation: Rotation) -> String {
+        let issuer = rotation.issuer.map { " \($0)" } ?? ""
+        if rotation.isWaiting { return "waiting for the issuer\(issuer)" }
+        guard let change = rotation.issuerChanges.last else { return "asking the issuer\(issuer)" }
+        return TerminalText.sanitized("asking\(issuer), because of \(change.from): \(change.message)")
     }
 
     private static func end(_ rotation: Rotation) -> String {
