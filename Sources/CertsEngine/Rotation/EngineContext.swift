@@ -9,6 +9,8 @@ package struct EngineContext: Sendable {
     package let declarations: Declarations
     /// The declared certificates by name.
     let declared: [Name: CertificateDeclaration]
+    /// Those that are deployed with an OCSP response.
+    let stapled: [Name]
     package var issuers: [Name: any Issuer]
     package var targets: [NodeID: any DeploymentTarget]
     package var revisions: any RevisionStore
@@ -39,6 +41,7 @@ package struct EngineContext: Sendable {
     ) {
         self.declarations = declarations
         declared = Dictionary(declarations.certificates.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
+        stapled = declarations.certificates.filter(\.staple).map(\.name)
         self.issuers = issuers
         self.targets = targets
         self.revisions = revisions

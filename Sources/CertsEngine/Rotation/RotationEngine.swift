@@ -78,9 +78,8 @@ package struct RotationEngine: Sendable {
         var names: Set<Name>?
         if scope == .indexed {
             // The index knows when certificates end, not when their staples do.
-            let stapled = context.declarations.certificates.filter(\.staple).map(\.name)
             let due = try await context.inventory.due(by: now.addingTimeInterval(context.planner.lookAhead))
-            names = Set(due + stapled)
+            names = Set(due + context.stapled)
         }
         let items = try await plan(at: now, only: names)
         let (wanted, others) = (items.filter(Self.isWanted), items.filter { !Self.isWanted($0) })
