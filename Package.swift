@@ -98,7 +98,7 @@ let package = Package(
             dependencies: ["CertsCore", "CertsCrypto", "CertsStore", "CertsHAProxy", "CertsEngine", logging],
             path: "Benchmarks/CertsBenchmarks", swiftSettings: strict),
 
-        library("CertsTesting", ["CertsCore", "CertsCrypto"]),
+        library("CertsTesting", ["CertsCore", "CertsCrypto", "CertsHTTP"]),
         tests("CertsCoreTests", ["CertsCore"]),
         tests("CertsCryptoTests", ["CertsCrypto"]),
         tests("CertsHTTPTests", ["CertsHTTP"]),

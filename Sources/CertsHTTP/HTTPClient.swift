@@ -3,12 +3,14 @@ package import CertsCore
 import Foundation
 
 /// An HTTP client with narrow habits: no redirects, no proxy from the environment, no cookies, no decompression, a new
-/// connection for each request, and a bound on everything.
+/// connection for each request unless it is given ``connections``, and a bound on everything.
 package struct HTTPClient: Sendable {
     /// PEM file of the only CAs to trust, instead of the system's.
     package var caFile: String?
     /// Sent as `User-Agent`.
     package var userAgent: String
+    /// Connections that are kept open between requests; `nil`: none is.
+    package var connections: HTTPConnections?
 
     package init(caFile: String? = nil, userAgent: String = "certs") {
         self.caFile = caFile
@@ -37,7 +39,8 @@ package struct HTTPClient: Sendable {
         }
         let subject = Self.shownURL(request.url)
         try Self.check(request, subject)
-        let handle = try EasyHandle()
+        let handle = if let connections { try connections.take() } else { try EasyHandle() }
+        defer { connections?.giveBack(handle) }
         let received = ReceivedBytes(limits: request.limits)
         try configure(handle, request)
         let code = handle.perform(received)
@@ -69,14 +72,20 @@ package struct HTTPClient: Sendable {
 
     private func configure(_ handle: EasyHandle, _ request: HTTPRequest) throws(CertsError) {
         try handle.set(CURLOPT_URL, request.url)
+        // As it was given: a signed request names its URL, and libcurl would take dots out of it.
+        try handle.set(CURLOPT_PATH_AS_IS, 1)
         try handle.set(CURLOPT_PROTOCOLS_STR, "http,https")
         // Signals would reach any thread of the process (libcurl-thread(3)).
         try handle.set(CURLOPT_NOSIGNAL, 1)
         try handle.set(CURLOPT_FOLLOWLOCATION, 0)
         // The empty text switches off `http_proxy` and its kin; so does "*" for `no_proxy` in older releases.
         try handle.set(CURLOPT_PROXY, "")
-        try handle.set(CURLOPT_FRESH_CONNECT, 1)
-        try handle.set(CURLOPT_FORBID_REUSE, 1)
+        if connections == nil {
+            try handle.set(CURLOPT_FRESH_CONNECT, 1)
+            try handle.set(CURLOPT_FORBID_REUSE, 1)
+        } else {
+            try handle.set(CURLOPT_MAXAGE_CONN, HTTPConnections.idleSeconds)
+        }
         try handle.set(CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1)
         // Passwords in ~/.netrc are none of our business.
         try handle.set(CURLOPT_NETRC, Int(CURL_NETRC_IGNORED.rawValue))
@@ -110,7 +119,8 @@ package struct HTTPClient: Sendable {
         }
         if request.body != nil || request.method == .post {
             try handle.set(CURLOPT_POST, 1)
-            try handle.setBody(request.body ?? Data())
+            let body = request.body ?? Data()
+            if connections == nil { try handle.setBody(body) } else { try handle.setBodyOnce(body) }
         }
         if request.method != .head { try handle.set(CURLOPT_CUSTOMREQUEST, request.method.rawValue) }
         // libcurl waits a second for "100 Continue" before it sends a larger body; nobody we talk to answers that.

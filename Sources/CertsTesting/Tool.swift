@@ -39,10 +39,18 @@ package enum Tool {
         posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
         posix_spawn_file_actions_addopen(&actions, 1, output, O_WRONLY | O_CREAT | O_APPEND, 0o600)
         posix_spawn_file_actions_adddup2(&actions, 1, 2)
+        // A thread of a pool blocks signals, and a child inherits that: it could not be told to end.
+        var attributes = posix_spawnattr_t()
+        posix_spawnattr_init(&attributes)
+        defer { posix_spawnattr_destroy(&attributes) }
+        var noSignals = sigset_t()
+        sigemptyset(&noSignals)
+        posix_spawnattr_setsigmask(&attributes, &noSignals)
+        posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK))
         var pointers = arguments.map { strdup($0) } + [nil]
         defer { pointers.forEach { free($0) } }
         var child: pid_t = 0
-        let code = posix_spawnp(&child, arguments.first ?? "", &actions, nil, &pointers, environ)
+        let code = posix_spawnp(&child, arguments.first ?? "", &actions, &attributes, &pointers, environ)
         guard code == 0 else {
             throw Failure(description: "cannot start \(arguments): \(String(cString: strerror(code)))")
         }

@@ -20,7 +20,8 @@ package struct IssuanceRequest: Sendable {
     package let revision: Int
     /// PKCS#10, DER.
     package let csr: Data
-    /// The private key of the CSR: a self-signed certificate is signed with it; no other issuer reads it.
+    /// The private key of the CSR: a self-signed certificate is signed with it, and an ACME CA gets a request without
+    /// the subject. It goes nowhere else.
     package let key: Secret
     /// From an earlier call that ended in ``IssuanceOutcome/pending(_:retryAt:)``, or that crashed after `save`.
     package let resuming: ResumeHandle?

@@ -85,3 +85,23 @@ extension Certificate: Hashable {
     package static func == (left: Certificate, right: Certificate) -> Bool { left.der == right.der }
     package func hash(into hasher: inout Hasher) { hasher.combine(der) }
 }
+
+extension Certificate {
+    /// The octets of `keyIdentifier` in the authority key identifier (RFC 5280 §4.2.1.1); `nil`: there is none.
+    package var authorityKeyIdentifier: Data? {
+        guard let decoded = try? decoded(), let octets = X509_get0_authority_key_id(decoded.pointer),
+            let start = ASN1_STRING_get0_data(octets)
+        else { return nil }
+        return Data(bytes: start, count: Int(ASN1_STRING_length(octets)))
+    }
+
+    /// The contents octets of the serial number as they stand in the DER, with a leading zero where it has one.
+    package var serialNumberBytes: Data? {
+        guard let decoded = try? decoded(), let serial = X509_get0_serialNumber(decoded.pointer),
+            let der = try? encodeDER("a serial number", { i2d_ASN1_INTEGER(serial, $0) }), der.count > 2,
+            // RFC 5280 §4.1.2.2 allows 20 octets, so the length is always of one octet.
+            der[1] == UInt8(der.count - 2)
+        else { return nil }
+        return Data(der.dropFirst(2))
+    }
+}

@@ -26,8 +26,8 @@ struct CertificateRules {
 
     /// Findings about the form of a certificate, see ``ChainVerifier/ignoresForm``.
     static let formal: Set<String> = [
-        "authority-key-id", "common-name", "extended-key-usage", "extension-criticality", "serial", "subject-key-id",
-        "validity-form",
+        "authority-key-id", "common-name", "extended-key-usage", "extension-criticality", "root-purpose", "serial",
+        "subject-key-id", "validity-form",
     ]
 
     private var extensions: PathCertificate.Extensions { certificate.extensions }
@@ -206,8 +206,9 @@ struct CertificateRules {
             if role == .anchor, certificate.isSelfIssued {
                 result.append(
                     .error(
-                        "issuer-purpose", "\(who) is limited by an extended key usage, which BR 7.1.2.1.2 forbids",
-                        reissue))
+                        // Where the purpose is among them it is only a matter of form.
+                        purposes.contains(purpose.word) ? "root-purpose" : "issuer-purpose",
+                        "\(who) is limited by an extended key usage, which BR 7.1.2.1.2 forbids", reissue))
             } else if !purposes.contains(purpose.word), !purposes.contains("anyExtendedKeyUsage") {
                 result.append(.error("issuer-purpose", "\(who) may not issue for \(purpose.word)", reissue))
             }

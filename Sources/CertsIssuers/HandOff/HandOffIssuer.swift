@@ -64,7 +64,7 @@ package struct HandOffIssuer: Issuer {
                 subject: declaration.name.rawValue,
                 hint: "import the answer to the request that `certs csr \(declaration.name)` prints")
         }
-        let chain = Self.ordered(leaf, among: certificates)
+        let chain = ChainOrder.ordered(leaf, among: certificates)
         let findings = BundleChecks.findings(
             chain: chain, keySPKI: pending.publicKeyDER, names: declaration.names,
             anchors: try anchors.map { try Certificate(der: $0) },
@@ -90,18 +90,5 @@ package struct HandOffIssuer: Issuer {
     private func answer(for certificate: Name) async throws -> [Certificate]? {
         guard let pem = try await files.read(File.certificate, of: certificate, in: .handoff) else { return nil }
         return try CertificateReader.certificates(in: pem.withBytes { Data($0) })
-    }
-
-    /// The leaf and the certificates that sign it, one after the other; roots and strangers are left out.
-    static func ordered(_ leaf: Certificate, among certificates: [Certificate]) -> [Certificate] {
-        var chain = [leaf]
-        while let last = chain.last, !last.record.selfSigned,
-            let next = certificates.first(where: {
-                $0.record.subject == last.record.issuer && !$0.record.selfSigned && !chain.contains($0)
-            })
-        {
-            chain.append(next)
-        }
-        return chain
     }
 }

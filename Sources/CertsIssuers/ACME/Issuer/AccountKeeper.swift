@@ -1,0 +1,256 @@
+import CertsCore
+import CertsCrypto
+import Foundation
+import Synchronization
+
+/// `account-….json`: what is known of an account.
+struct AccountRecord: Codable, Sendable {
+    /// `nil`: not known yet; it is found by the key.
+    var url: String?
+    var directory: String
+    var contact: [String] = []
+    var status: String = "valid"
+    var termsOfService: Agreement?
+
+    /// Which terms a person agreed to, and when that was told to the CA.
+    struct Agreement: Codable, Sendable {
+        var url: String
+        var acceptedAt: Date
+    }
+}
+
+/// An account that requests can be signed for.
+struct ActiveAccount: Sendable {
+    let key: WebKey
+    let url: String
+    let record: AccountRecord
+
+    var signer: ACMESession.Signer { .account(key, url: url) }
+}
+
+/// The account of one issuer at one directory: a key of its own and what is known of it, below `accounts/ISSUER/`.
+///
+/// Another directory (staging, then production) means other files, so that no key and no URL of one environment ever
+/// reaches the other.
+final class AccountKeeper: Sendable {
+    private let session: ACMESession
+    private let declaration: ACMEDeclaration
+    private let files: any IssuerFiles
+    private let active = Mutex<ActiveAccount?>(nil)
+    private let stem: String
+    private static let lockDeadline = Duration.seconds(60)
+
+    init(session: ACMESession, declaration: ACMEDeclaration, files: any IssuerFiles) {
+        self.session = session
+        self.declaration = declaration
+        self.files = files
+        stem = Self.stem(directory: declaration.directory)
+    }
+
+    /// `account-` with 8 hexadecimal digits of the SHA-256 of the directory's URL.
+    static func stem(directory: String) -> String {
+        "account-" + Hex.encode(Digest.sha256.data(of: Data(directory.utf8)).prefix(4))
+    }
+
+    private var keyFile: String { "\(stem).key.pem" }
+    /// The new key of a rollover whose answer has not come yet.
+    private var nextKeyFile: String { "\(stem).next.key.pem" }
+    private var recordFile: String { "\(stem).json" }
+
+    // MARK: Finding and making
+
+    /// The account, created if the terms are accepted and there is none.
+    func account() async throws -> ActiveAccount {
+        if let known = active.withLock({ $0 }) { return known }
+        return try await locked { try await self.found(creating: true) }
+    }
+
+    /// The account, if there is one: nothing is created. Asks the CA only when the URL is not known here.
+    func existing() async throws -> ActiveAccount? {
+        if let known = active.withLock({ $0 }) { return known }
+        guard try await key(keyFile) != nil else { return nil }
+        return try await locked {
+            do {
+                return try await self.found(creating: false)
+            } catch let error as CertsError where error.code == .certificateMissing {
+                return nil
+            }
+        }
+    }
+
+    /// The CA does not know the account any longer (a staging server that was wiped, a restored backup): the next use
+    /// looks for it by its key, and makes it again at the same CA.
+    func forgetURL() async throws {
+        try await locked {
+            self.active.withLock { $0 = nil }
+            guard var record = try await self.record() else { return }
+            record.url = nil
+            try await self.write(record)
+        }
+    }
+
+    private func found(creating: Bool) async throws -> ActiveAccount {
+        // Found while waiting for the lock.
+        if let known = active.withLock({ $0 }) { return known }
+        try await finishRollOver()
+        var record = try await record() ?? AccountRecord(directory: declaration.directory)
+        let stored = try await key(keyFile)
+        if let stored, let url = record.url { return remember(stored, url, record) }
+        if let stored, let found = try await session.findAccount(key: stored) {
+            record.url = found.url
+            record.status = found.account.status
+            record.contact = found.account.contact
+            try await write(record)
+            return remember(stored, found.url, record)
+        }
+        guard creating else {
+            throw CertsError(.certificateMissing, "there is no account yet", subject: session.issuer.rawValue)
+        }
+        let key: WebKey
+        if let stored { key = stored } else { key = try await makeKey(keyFile) }
+        return try await create(key, record)
+    }
+
+    private func create(_ key: WebKey, _ known: AccountRecord) async throws -> ActiveAccount {
+        let directory = try await session.directory()
+        let terms = directory.meta?.termsOfService
+        guard declaration.acceptTerms || terms == nil else {
+            throw CertsError(
+                .termsNotAccepted, "the terms of service of the CA are not accepted", subject: session.issuer.rawValue,
+                hint: "read \(TerminalText.sanitized(terms ?? "", limit: 300)), then write `acceptTerms: true`")
+        }
+        if directory.meta?.externalAccountRequired == true, declaration.externalAccount == nil {
+            throw CertsError(
+                .issuerRefused, "the CA wants an external account", subject: session.issuer.rawValue,
+                hint: "get a key ID and a MAC key from the CA and write them as `externalAccount:`")
+        }
+        var request = Account.Request(contact: declaration.contact, termsOfServiceAgreed: true)
+        if let external = declaration.externalAccount {
+            let text = try SecretFile.read(external.keyFile)
+            guard let raw = text.withBytes({ Base64URL.decode(String(decoding: $0, as: UTF8.self)) }) else {
+                throw CertsError(
+                    .keyMalformed, "\(external.keyFile) holds no MAC key in base64url", subject: external.keyFile,
+                    hint: "write the key as the CA hands it out, on one line")
+            }
+            request.externalAccountBinding = try ExternalAccountBinding.make(
+                external, macKey: Secret(copying: raw), account: key, newAccountURL: directory.newAccount)
+        }
+        let made = try await session.newAccount(request, key: key)
+        var record = known
+        record.url = made.url
+        record.status = made.account.status
+        record.contact = declaration.contact
+        record.termsOfService = terms.map { .init(url: $0, acceptedAt: Date()) }
+        try await write(record)
+        return remember(key, made.url, record)
+    }
+
+    private func remember(_ key: WebKey, _ url: String, _ record: AccountRecord) -> ActiveAccount {
+        let account = ActiveAccount(key: key, url: url, record: record)
+        active.withLock { $0 = account }
+        return account
+    }
+
+    // MARK: Changing
+
+    /// Tells the CA the declared contacts, and the agreement to its current terms if `acceptingTerms`.
+    func update(acceptingTerms: Bool) async throws -> ActiveAccount {
+        let account = try await account()
+        return try await locked {
+            let terms = try await self.session.directory(refreshed: true).meta?.termsOfService
+            var request = Account.Request(contact: self.declaration.contact)
+            if acceptingTerms { request.termsOfServiceAgreed = true }
+            let answer = try await self.session.updateAccount(request, key: account.key, url: account.url)
+            var record = account.record
+            record.status = answer.status
+            record.contact = self.declaration.contact
+            if acceptingTerms, let terms { record.termsOfService = .init(url: terms, acceptedAt: Date()) }
+            try await self.write(record)
+            return self.remember(account.key, account.url, record)
+        }
+    }
+
+    /// A new key for the account. It is on disk before the CA hears of it, and takes the place of the old one when the CA
+    /// has answered, or, after a lost answer, when it is seen that the CA knows it.
+    func rollOver() async throws -> ActiveAccount {
+        let account = try await account()
+        return try await locked {
+            guard let url = try await self.session.directory().keyChange else {
+                throw CertsError(
+                    .issuerRefused, "the CA offers no change of the account's key", subject: self.session.issuer.rawValue)
+            }
+            let next = try await self.makeKey(self.nextKeyFile)
+            let inner = try KeyChange.inner(account: account.url, from: account.key, to: next, url: url)
+            do {
+                _ = try await self.session.post(url, inner, as: account.signer)
+            } catch let failure as ACMEFailure {
+                // The CA says no: the old key stays, and the new one is of no use.
+                try await self.files.remove(self.nextKeyFile, of: self.session.issuer, in: .accounts)
+                throw failure
+            }
+            try await self.adoptNextKey(next)
+            return self.remember(next, account.url, account.record)
+        }
+    }
+
+    /// After a rollover whose answer was lost: asks by the new key whether the CA knows it.
+    private func finishRollOver() async throws {
+        guard let next = try await key(nextKeyFile) else { return }
+        if let found = try await session.findAccount(key: next) {
+            var record = try await record() ?? AccountRecord(directory: declaration.directory)
+            record.url = found.url
+            try await write(record)
+            try await adoptNextKey(next)
+        } else {
+            try await files.remove(nextKeyFile, of: session.issuer, in: .accounts)
+        }
+    }
+
+    private func adoptNextKey(_ next: WebKey) async throws {
+        try await files.write(try next.key.pem(), to: keyFile, of: session.issuer, in: .accounts)
+        try await files.remove(nextKeyFile, of: session.issuer, in: .accounts)
+    }
+
+    /// Deactivates the account (RFC 8555 §7.3.6). It cannot be undone: its files go, and the next use makes a new one.
+    func deactivate() async throws {
+        let account = try await account()
+        try await locked {
+            _ = try await self.session.updateAccount(
+                Account.Request(status: "deactivated"), key: account.key, url: account.url)
+            self.active.withLock { $0 = nil }
+            for file in [self.keyFile, self.recordFile] {
+                try await self.files.remove(file, of: self.session.issuer, in: .accounts)
+            }
+        }
+    }
+
+    // MARK: Files
+
+    private func locked<Result: Sendable>(_ body: @Sendable () async throws -> Result) async throws -> Result {
+        let lock = try await files.lock(session.issuer, in: .accounts, deadline: Self.lockDeadline)
+        defer { lock.release() }
+        return try await body()
+    }
+
+    private func key(_ file: String) async throws -> WebKey? {
+        guard let pem = try await files.read(file, of: session.issuer, in: .accounts) else { return nil }
+        return try WebKey(try PrivateKey(pem: pem))
+    }
+
+    private func makeKey(_ file: String) async throws -> WebKey {
+        let algorithm = declaration.accountKey
+        let key = try await BlockingPool.shared.run { try PrivateKey.generate(algorithm) }
+        try await files.write(try key.pem(), to: file, of: session.issuer, in: .accounts)
+        return try WebKey(key)
+    }
+
+    private func record() async throws -> AccountRecord? {
+        guard let text = try await files.read(recordFile, of: session.issuer, in: .accounts) else { return nil }
+        return try StoredJSON.decode(AccountRecord.self, from: text.withBytes { Data($0) })
+    }
+
+    private func write(_ record: AccountRecord) async throws {
+        let text = Secret(copying: try StoredJSON.encode(record, readable: true))
+        try await files.write(text, to: recordFile, of: session.issuer, in: .accounts)
+    }
+}
