@@ -144,6 +144,12 @@ import Testing
         await engine.refreshHints()
         #expect(try await world.certificateState()?.hint == hint)
         #expect(try await world.certificateState()?.hintCheck?.failures == 1)
+        world.issuer.advise { _ in nil }
+        world.clock.advance(by: 3600)
+        await engine.refreshHints()
+        let state = try #require(try await world.certificateState())
+        #expect(state.hint == hint, "a CA that says nothing any longer takes nothing back")
+        #expect(state.hintCheck?.at == world.clock.now.wall.addingTimeInterval(21600))
     }
 
     @Test func whatHasExpiredOrWasReplacedIsNotAskedAbout() async throws {

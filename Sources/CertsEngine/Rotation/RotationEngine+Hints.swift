@@ -118,8 +118,8 @@ extension RotationEngine {
             if !hadProblem { tell(.warning, "the CA does not say when to renew: \(error)", state) }
             return
         case .noOpinion:
-            state.hint = nil
-            state.hintCheck?.succeed(nextAt: context.now.addingTimeInterval(86400))
+            // What it said before stays: it can only bring the renewal forward.
+            state.hintCheck?.succeed(nextAt: context.now.addingTimeInterval(HintCheck.longDelay))
         case .suggested(let window):
             state.hint = RenewalHint.updated(from: window, previous: before, leaf: answer.leaf, random: random)
             state.hintCheck?.succeed(nextAt: window.checkAt)
