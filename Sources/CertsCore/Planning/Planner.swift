@@ -22,10 +22,12 @@ package struct Planner: Sendable {
             ?? Self.byLifetime(declaration, state) ?? Verdict(.notIssued, at: now)
         let isDue = verdict.at <= now.addingTimeInterval(lookAhead)
         let rest = state.flatMap { Self.rest(of: $0, at: now) }
-        return PlanItem(
+        var item = PlanItem(
             certificate: declaration.name, dueAt: verdict.at, reason: verdict.reason, purpose: verdict.purpose,
             due: isDue, blockedUntil: rest?.until, blockedBecause: rest?.because,
             explanationURL: verdict.reason == .issuerHint ? state?.currentHint?.explanationURL : nil)
+        item.isWaiting = rest != nil && state?.isWaiting == true
+        return item
     }
 
     /// Until when a certificate is left alone, and why.
@@ -169,6 +171,8 @@ package struct PlanItem: Sendable, Hashable {
     package var blockedUntil: Date?
     /// Why.
     package var blockedBecause: String?
+    /// Whether it waits for its issuer: no failure, and nothing that a person can override.
+    package var isWaiting = false
     /// Where the CA explains its suggestion, if it is the reason.
     package var explanationURL: String?
 

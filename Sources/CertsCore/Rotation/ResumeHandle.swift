@@ -22,4 +22,7 @@ package struct ResumeHandles: Sendable, Hashable, Codable {
     }
 
     package var isEmpty: Bool { bySlot.isEmpty }
+
+    /// What the first of them waits for, if it is known.
+    package var waitingFor: String? { bySlot.sorted { $0.key < $1.key }.lazy.compactMap(\.value.waitingFor).first }
 }

@@ -118,6 +118,7 @@ extension PlanItem {
     mutating func rest(_ seat: RotationEngine.Seat?) {
         guard let wait = seat?.wait else { return }
         (blockedUntil, blockedBecause) = (wait.until, "\(wait.issuer): \(wait.because)")
+        isWaiting = true
     }
 }
 

@@ -9,8 +9,7 @@ extension RotationRunner {
         var state =
             try await context.inventory.state(of: rotation.certificate) ?? CertificateState(name: rotation.certificate)
         state.isWaiting = true
-        let declared = context.declared[rotation.certificate]
-        state.waitingFor = declared?.key.members.lazy.compactMap { rotation.resumeHandles[$0.slot]?.waitingFor }.first
+        state.waitingFor = rotation.resumeHandles.waitingFor
         state.nextAttemptAt = rotation.resumeAt
         try await context.inventory.save(state)
         context.progress(rotation)
