@@ -107,6 +107,24 @@ import Testing
         #expect(world.issuer.issued == 2)
     }
 
+    @Test func theTimerAsksExactlyWhenTheCASays() async throws {
+        let world = try await EngineWorld()
+        let answer = Mutex(window(world, from: 20 * 86400, to: 30 * 86400, checkIn: 1000))
+        world.issuer.advise { _ in answer.withLock { $0 } }
+        let timer = RenewalTimerTests.timer(world).timer
+        await timer.tick()
+        #expect(world.issuer.advised == 1)
+        world.clock.advance(by: 999)
+        await timer.refreshHintsIfDue()
+        #expect(world.issuer.advised == 1, "not before")
+        let next = window(world, from: 20 * 86400, to: 30 * 86400, checkIn: 86400)
+        answer.withLock { $0 = next }
+        world.clock.advance(by: 1)
+        await timer.refreshHintsIfDue()
+        await timer.refreshHintsIfDue()
+        #expect(world.issuer.advised == 2, "not later, though no tick is due")
+    }
+
     @Test func aFailureIsToldOnceTriedLaterAndNeverStopsARun() async throws {
         let world = try await EngineWorld()
         let log = RecordedLog()

@@ -59,6 +59,18 @@ import Testing
         #expect(world.issuer.asked == 1)
     }
 
+    @Test func aPersonWhoCannotWaitGetsTheNextIssuer() async throws {
+        let world = try await EngineWorld(targets: 0, otherIssuers: ["second"])
+        let engine = world.engine()
+        _ = await engine.rotate([EngineWorld.name])
+        let limiter = limit(world.issuer, world, IssuanceLimits(perNameSet: .init(1, per: 3600)))
+        let names = world.declarations.certificates[0].names
+        #expect(try await limiter.reserveOrder(names: names, kind: .renewal, now: world.clock.now.wall) == .granted)
+        let rotation = try #require(await engine.rotate([EngineWorld.name]).first?.rotation)
+        #expect((rotation.outcome, rotation.issuer) == (.committed, world.others[0].name))
+        #expect(rotation.issuerChanges.map(\.code) == [.issuerLimited])
+    }
+
     @Test func aRenewalByHintWaitsForNoLimit() async throws {
         let world = try await EngineWorld(targets: 0)
         let engine = world.engine()

@@ -75,6 +75,18 @@ extension RotationEngine {
         return seats
     }
 
+    /// For a person who wants it now: the first issuer that can take it now; `nil`: none can, or none has limits.
+    func seatNow(of name: Name) async throws -> Seat? {
+        let now = context.now
+        guard let declaration = context.declared[name],
+            declaration.issuers.contains(where: context.limitedIssuers.contains),
+            var planned = try await planned(at: now, only: [name]).first
+        else { return nil }
+        planned.wish = Planned.Wish(declaration, try await context.inventory.state(of: name), at: now)
+        planned.wish?.patience = now
+        return await seats(of: [planned], at: now)[name].flatMap { $0.isFree ? $0 : nil }
+    }
+
     /// What the issuers at this place of each declaration say.
     private func admissions(
         _ asked: [(declaration: CertificateDeclaration, wish: Planned.Wish)], place: Int, at now: Date
@@ -106,11 +118,16 @@ extension RotationEngine.Planned {
         guard isLimited, item.due, item.blockedUntil == nil, item.purpose == .issue, state?.isWaiting != true else {
             return
         }
-        let hint = state?.currentHint
-        wish = Wish(
-            kind: OrderKind(declaration, requested: state?.requested, hint: hint, now: now),
-            signer: state?.requested?.issuer, expires: state?.intendedRecord?.notAfter ?? .distantPast,
-            patience: state?.record.map { $0.notAfter.addingTimeInterval(-$0.lifetime / 10) } ?? now)
+        wish = Wish(declaration, state, at: now)
+    }
+}
+
+extension RotationEngine.Planned.Wish {
+    init(_ declaration: CertificateDeclaration, _ state: CertificateState?, at now: Date) {
+        kind = OrderKind(declaration, requested: state?.requested, hint: state?.currentHint, now: now)
+        signer = state?.requested?.issuer
+        expires = state?.intendedRecord?.notAfter ?? .distantPast
+        patience = state?.record.map { $0.notAfter.addingTimeInterval(-$0.lifetime / 10) } ?? now
     }
 }
 

@@ -92,7 +92,8 @@ package struct RotationEngine: Sendable {
     package func rotate(_ names: [Name], because reason: PlanReason = .requested) async -> [Result] {
         await carryOut(names) { name in
             if let open = try await openRotation(of: name) { return .rotation(open, resuming: true) }
-            return .rotation(try await newRotation(name, .issue, reason, revision: nil))
+            return .rotation(
+                try await newRotation(name, .issue, reason, revision: nil, seat: try await seatNow(of: name)))
         }
     }
 

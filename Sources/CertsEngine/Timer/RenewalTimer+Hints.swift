@@ -14,9 +14,9 @@ extension RenewalTimer {
         hintsAt.withLock { $0 = next.map { max($0, earliest) } }
     }
 
-    /// Costs nothing: the time is kept from the last look.
-    func areHintsDue() -> Bool {
+    /// Between two ticks. Costs nothing before its time, which is kept from the last look.
+    package func refreshHintsIfDue() async {
         let now = context.now
-        return hintsAt.withLock { $0.map { $0 <= now } ?? false }
+        if hintsAt.withLock({ $0.map { $0 <= now } ?? false }) { await refreshHints() }
     }
 }

@@ -47,7 +47,7 @@ package final class RenewalTimer: Service {
         // After a restart the planner may have nothing to do for an hour: what it did before makes the process ready.
         if await recover(), await !isTickDue() { await publisher.markTicked() }
         for await _ in AsyncTimerSequence(interval: pollInterval, clock: .continuous).cancelOnGracefulShutdown() {
-            if await isTickDue() { await tick() } else if areHintsDue() { await refreshHints() }
+            if await isTickDue() { await tick() } else { await refreshHintsIfDue() }
             await publisher.publishIfStale()
         }
     }
