@@ -133,6 +133,27 @@ import Testing
         }
     }
 
+    @Test(arguments: 0..<10)
+    func whoeverWasAskedIsInTheJournalWhereverItStopped(_ steps: Int) async throws {
+        let world = try await EngineWorld(otherIssuers: ["second"])
+        world.issuer.behaviour = .fails(.later)
+        var context = world.engine().context
+        context.journal = RecoveryTests.DyingJournal(world.database, steps: steps)
+        _ = await RotationEngine(context).rotate([name])
+        if world.others[0].asked > 0 {
+            let known = try #require(try await world.database.history(of: name, limit: 1).first)
+            #expect(known.issuer == world.others[0].name)
+            #expect(known.issuerChanges.map(\.from) == [world.issuer.name])
+        }
+        try await world.engine().recover()
+        if try await world.certificateState()?.revision == nil { _ = await world.engine().rotate([name]) }
+        let state = try #require(try await world.certificateState())
+        #expect(state.requested?.issuer == world.others[0].name)
+        #expect(world.served() == [state.currentRecord?.fingerprint])
+        #expect(try await world.database.openRotations().isEmpty)
+        #expect(world.others[0].issued <= 2)
+    }
+
     // MARK: What is replaced
 
     @Test func theNewestLeafOfTheSameIssuerIsReplaced() async throws {
