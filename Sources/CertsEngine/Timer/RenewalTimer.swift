@@ -88,7 +88,7 @@ package final class RenewalTimer: Service {
             try await engine.observe()
             await refreshHints()
             let results = try await engine.rotateDue(.indexed)
-            // A new certificate is asked about as soon as it is there (RFC 9773 §4.3.1).
+            // A new certificate is asked about as soon as it is there (RFC 9773 §4.3).
             if results.contains(where: \.isRotated) { await refreshHints() }
             if results.allSatisfy({ !$0.isFailure }) { record.lastSuccessAt = context.now }
         } catch {
