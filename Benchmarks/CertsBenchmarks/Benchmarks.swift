@@ -12,6 +12,7 @@ struct Benchmarks {
                CertsBenchmarks fill DIRECTORY COUNT DUE
                CertsBenchmarks plan DIRECTORY COUNT
                CertsBenchmarks due DIRECTORY ROUNDS
+               CertsBenchmarks tick COUNT
                CertsBenchmarks bundles DIRECTORY COUNT
                CertsBenchmarks probe LIST ROUNDS WIDTH
                CertsBenchmarks swaps SOCKET LIVE FRESH COUNT
@@ -38,6 +39,9 @@ struct Benchmarks {
         case "due":
             let (directory, rounds) = (text(), number())
             wait { try await PlannerBenchmark.due(directory, rounds: rounds) }
+        case "tick":
+            let count = number()
+            wait { try await TickBenchmark.run(count: count) }
         case "bundles": try BundleFixtures.write(to: text(), count: number())
         case "probe":
             let (list, rounds, width) = (text(), number(), number())

@@ -13,7 +13,7 @@ enum PlannerBenchmark {
         let peakBytes: Int
     }
 
-    private static let now = Date(timeIntervalSince1970: 1_800_000_000)
+    static let now = Date(timeIntervalSince1970: 1_800_000_000)
 
     /// Makes a state directory with `count` issued certificates, of which `due` are due.
     static func fill(_ directory: String, count: Int, due: Int) async throws {
@@ -58,7 +58,7 @@ enum PlannerBenchmark {
         return usage.ru_maxrss * 1024
     }
 
-    private static func declaration(_ index: Int) throws -> CertificateDeclaration {
+    static func declaration(_ index: Int) throws -> CertificateDeclaration {
         CertificateDeclaration(
             name: try Name("certificate-\(index)"), subject: Subject(commonName: host(index)),
             names: [.dns(host(index))],
@@ -67,7 +67,7 @@ enum PlannerBenchmark {
 
     private static func host(_ index: Int) -> String { "host-\(index).benchmark.example.com" }
 
-    private static func state(_ index: Int, isDue: Bool) throws -> CertificateState {
+    static func state(_ index: Int, isDue: Bool) throws -> CertificateState {
         let declaration = try declaration(index)
         var record = CertificateRecord()
         record.subject = "CN=\(host(index))"

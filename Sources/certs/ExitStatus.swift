@@ -29,8 +29,8 @@ extension ExitStatus {
     init(_ result: RotationEngine.Result) {
         switch result {
         case .waiting: self = .done
-        // Due, and not done: a timer must not call that a success.
-        case .skipped(let item): self = item.due && item.blockedUntil != nil ? .refused : .done
+        // Due, and not done: a timer must not call that a success, unless it is the issuer's turn.
+        case .skipped(let item): self = item.due && item.blockedUntil != nil && !item.isWaiting ? .refused : .done
         case .failed(_, let error): self = ExitStatus(error)
         case .rotated(let rotation):
             switch rotation.outcome {

@@ -116,7 +116,8 @@ import Testing
         let later = Self.now.addingTimeInterval(60)
         rotation.complete(.pending(ResumeHandle("order-7"), retryAt: later), at: Self.now)
         #expect(rotation.step == .issue)
-        #expect(rotation.action == .issue(resuming: ResumeHandle("order-7")))
+        #expect(rotation.resumeHandles[nil] == ResumeHandle("order-7"))
+        #expect(rotation.action == .issue(resuming: rotation.resumeHandles))
         #expect(rotation.resumeAt == later)
         while !rotation.isFinished { Self.succeed(&rotation) }
         #expect(rotation.outcome == .committed)

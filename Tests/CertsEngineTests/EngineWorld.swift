@@ -12,6 +12,8 @@ struct EngineWorld {
     let state: StateDirectory
     let database: Database
     let issuer: FakeIssuer
+    /// Who is asked when the first fails.
+    let others: [FakeIssuer]
     let targets: [FakeTarget]
     let clock: ManualClock
     let declarations: Declarations
@@ -25,13 +27,17 @@ struct EngineWorld {
     ///   - reloads: whether they reload, and so share their reloads.
     init(
         targets count: Int = 1, waves: [TargetDeclaration.Wave]? = nil, reloads: Bool = false,
-        certificates: [String] = ["messenger"], validity: TimeInterval = 90 * 86400
+        certificates: [String] = ["messenger"], validity: TimeInterval = 90 * 86400, otherIssuers: [String] = []
     ) async throws {
         directory = try TemporaryDirectory()
         clock = ManualClock()
         state = try await StateDirectory.open(at: directory.path + "/state", create: true)
         database = try await Database.open(in: state)
         issuer = try FakeIssuer(name: Name("fake"), validity: validity, now: clock.now.wall)
+        others = try otherIssuers.map { [clock] in
+            try FakeIssuer(name: Name($0), validity: validity, now: clock.now.wall)
+        }
+        let otherNames = others.map(\.name)
         let root = directory.path
         let nodes = try (0..<count).map { index in
             NodeDeclaration(
@@ -45,11 +51,12 @@ struct EngineWorld {
             try waves.map { [TargetDeclaration(name: try Name("edge"), nodes: nodes, waves: $0)] }
             ?? nodes.map { TargetDeclaration($0) }
         declarations = Declarations(
-            stateDirectory: state.path, issuers: [IssuerDeclaration(name: issuer.name, kind: .selfSigned(validity: 1))],
+            stateDirectory: state.path,
+            issuers: ([issuer] + others).map { IssuerDeclaration(name: $0.name, kind: .selfSigned(validity: 1)) },
             certificates: try certificates.map {
                 CertificateDeclaration(
                     name: try Name($0), names: [.dns("messenger.example.com")], issuer: try Name("fake"),
-                    targets: declared.map(\.name))
+                    otherIssuers: otherNames, targets: declared.map(\.name))
             }, targets: declared)
     }
 
@@ -61,7 +68,8 @@ struct EngineWorld {
     ) -> RotationEngine {
         RotationEngine(
             EngineContext(
-                declarations: declarations ?? self.declarations, issuers: [issuer.name: issuer],
+                declarations: declarations ?? self.declarations,
+                issuers: Dictionary(uniqueKeysWithValues: ([issuer] + others).map { ($0.name, $0) }),
                 targets: Dictionary(uniqueKeysWithValues: targets.map { ($0.declaration.id, $0) }), revisions: state,
                 journal: database, inventory: database, schedule: database, quarantine: state,
                 makeBundle: { leaf, chain, key in

@@ -28,6 +28,26 @@ import Testing
         #expect(!text.contains("ssl_cert_expiry_days{"), "unknown is absent, not 0")
     }
 
+    @Test func whatTheCASuggestsIsShownWithItsReason() async throws {
+        let world = try await EngineWorld()
+        let start = world.clock.now.wall.addingTimeInterval(86400)
+        let window = SuggestedWindow(
+            start: start, end: start.addingTimeInterval(10), explanationURL: "https://ca.example/why",
+            checkAt: start)
+        world.issuer.advise { _ in window }
+        let engine = world.engine()
+        _ = await engine.rotate([EngineWorld.name])
+        #expect(try await !Self.text(world).contains("certs_renewal_hint_timestamp_seconds{"), "unknown is absent")
+        await engine.refreshHints { 0 }
+        let text = try await Self.text(world)
+        let pick = Int(start.timeIntervalSince1970)
+        #expect(text.contains("certs_renewal_hint_timestamp_seconds{cert=\"messenger\"} \(pick)\n"), "\(text)")
+        #expect(
+            text.contains(
+                "certs_renewal_hint_info{cert=\"messenger\",explanation=\"https://ca.example/why\"} 1\n"))
+        #expect(text.contains("certs_renewal_hint_failures{cert=\"messenger\"} 0\n"))
+    }
+
     @Test func theInstanceIsTheEndpointToActOn() async throws {
         let world = try await EngineWorld()
         _ = await world.engine().rotate([EngineWorld.name])

@@ -155,7 +155,13 @@ enum Sample {
         state.currentAlternates = [record(number + 2).fingerprint].compactMap { $0 }
         state.staple = StapleDates(refreshAt: start.addingTimeInterval(7), nextUpdate: start.addingTimeInterval(8))
         state.requested = try requested()
-        state.issuerHint = start.addingTimeInterval(5)
+        let leaf = try #require(record(number).fingerprint)
+        state.hint = RenewalHint(
+            start: start, end: start.addingTimeInterval(9), pick: start.addingTimeInterval(5),
+            checkAt: start.addingTimeInterval(6), explanationURL: "https://ca.example.com/why", leaf: leaf)
+        state.hintCheck = HintCheck(leaf: leaf, at: start.addingTimeInterval(Double(number)))
+        state.hintCheck?.fail(CertsError(.http, "503", retry: .later), now: start)
+        state.waitingFor = "a challenge"
         state.dueAt = start.addingTimeInterval(Double(number))
         state.dueReason = .thirdOfLifetime
         state.consecutiveFailures = 2

@@ -17,8 +17,10 @@ package struct CertificateState: Sendable, Hashable, Codable {
     package var staple: StapleDates?
     /// What was declared when the newest issued revision was asked for.
     package var requested: RequestedProperties?
-    /// The renewal time that the CA suggests (RFC 9773), if it does.
-    package var issuerHint: Date?
+    /// The renewal time that the CA suggests (RFC 9773), if it does; see ``hint(for:)``.
+    package var hint: RenewalHint?
+    /// When the CA is asked for it; `nil`: it is not asked.
+    package var hintCheck: HintCheck?
     package var dueAt: Date?
     package var dueReason: PlanReason?
     /// How many rotations have failed in a row.
@@ -28,6 +30,8 @@ package struct CertificateState: Sendable, Hashable, Codable {
     package var nextAttemptAt: Date?
     /// Set while a rotation waits for its issuer.
     package var isWaiting = false
+    /// What it waits for, if the issuer says: a challenge, a limit.
+    package var waitingFor: String?
     package var lastSuccessAt: Date?
     package var targets: [TargetObservation] = []
 
@@ -35,6 +39,14 @@ package struct CertificateState: Sendable, Hashable, Codable {
 
     /// The leaf that should be served: of the current revision, or of the newest one before the first deployment.
     package var intendedRecord: CertificateRecord? { currentRecord ?? record }
+
+    /// The CA's suggestion, if it is about this leaf.
+    package func hint(for record: CertificateRecord) -> RenewalHint? {
+        hint.flatMap { $0.leaf.hex == record.sha256 ? $0 : nil }
+    }
+
+    /// The CA's suggestion for the newest leaf.
+    package var currentHint: RenewalHint? { record.flatMap(hint(for:)) }
 
     /// Every leaf that may be served.
     package var intendedFingerprints: Set<Fingerprint> {

@@ -14,6 +14,7 @@ package enum PlanReason: String, Sendable, Hashable, Codable, CaseIterable {
     case thirdOfLifetime = "third-of-lifetime"
     case halfOfLifetime = "half-of-lifetime"
     case requested
+    case compromised
     case drift
     case staple
     case waiting
@@ -35,6 +36,7 @@ package enum PlanReason: String, Sendable, Hashable, Codable, CaseIterable {
         case .thirdOfLifetime: "a third of the lifetime before expiry"
         case .halfOfLifetime: "half of the lifetime before expiry"
         case .requested: "asked for by hand"
+        case .compromised: "the key is no longer a secret"
         case .drift: "something else was found in its place"
         case .staple: "the stapled OCSP response is to be fetched anew"
         case .waiting: "the issuer has not answered yet"

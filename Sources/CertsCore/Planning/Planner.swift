@@ -21,10 +21,22 @@ package struct Planner: Sendable {
             ?? notServed(declaration, state, now) ?? stapleDue(declaration, state, now)
             ?? Self.byLifetime(declaration, state) ?? Verdict(.notIssued, at: now)
         let isDue = verdict.at <= now.addingTimeInterval(lookAhead)
-        return PlanItem(
+        let rest = state.flatMap { Self.rest(of: $0, at: now) }
+        var item = PlanItem(
             certificate: declaration.name, dueAt: verdict.at, reason: verdict.reason, purpose: verdict.purpose,
-            due: isDue,
-            blockedUntil: state?.nextAttemptAt.flatMap { $0 > now ? $0 : nil })
+            due: isDue, blockedUntil: rest?.until, blockedBecause: rest?.because,
+            explanationURL: verdict.reason == .issuerHint ? state?.currentHint?.explanationURL : nil)
+        item.isWaiting = rest != nil && state?.isWaiting == true
+        return item
+    }
+
+    /// Until when a certificate is left alone, and why.
+    private static func rest(of state: CertificateState, at now: Date) -> (until: Date, because: String)? {
+        guard let until = state.nextAttemptAt, until > now else { return nil }
+        if state.isWaiting { return (until, state.waitingFor ?? PlanReason.waiting.explanation) }
+        let failures = state.consecutiveFailures
+        let reason = state.lastFailure.map { ": \($0.message) [\($0.code)]" } ?? ""
+        return (until, (failures == 1 ? "1 failure" : "\(failures) failures in a row") + reason)
     }
 
     /// The items of all certificates, in order.
@@ -36,7 +48,11 @@ package struct Planner: Sendable {
 
     /// Soonest first, names ascending among equals.
     package static func inOrder(_ items: [PlanItem]) -> [PlanItem] {
-        items.sorted { ($0.dueAt, $0.certificate) < ($1.dueAt, $1.certificate) }
+        items.sorted(by: isBefore)
+    }
+
+    package static func isBefore(_ left: PlanItem, _ right: PlanItem) -> Bool {
+        (left.dueAt, left.certificate) < (right.dueAt, right.certificate)
     }
 
     // MARK: Checks
@@ -66,9 +82,10 @@ package struct Planner: Sendable {
         return Verdict(state?.isWaiting == true ? .waiting : .notIssued, at: now)
     }
 
-    /// Ensures that the newest certificate comes from the declared issuer.
+    /// Ensures that the newest certificate comes from a declared issuer. One of the second choice stays until it is
+    /// renewed anyway: then the first is asked first again.
     static let issuerChanged: Check = { declaration, state, now in
-        state?.requested.flatMap { $0.issuer == declaration.issuer ? nil : Verdict(.issuerChanged, at: now) }
+        state?.requested.flatMap { declaration.issuers.contains($0.issuer) ? nil : Verdict(.issuerChanged, at: now) }
     }
 
     /// Ensures that the key is of the declared algorithm.
@@ -104,7 +121,7 @@ package struct Planner: Sendable {
             return nil
         }
         let due = declaration.renewal.due(
-            notBefore: record.notBefore, notAfter: record.notAfter, hint: state.issuerHint)
+            notBefore: record.notBefore, notAfter: record.notAfter, hint: state.hint(for: record)?.pick)
         return due.at > now ? Verdict(.undeployed, at: now, purpose: .deploy) : nil
     }
 
@@ -119,7 +136,7 @@ package struct Planner: Sendable {
         let isMissing = seen.count < declared.count
         guard isWrong || isMissing, let record = state.currentRecord else { return nil }
         let due = declaration.renewal.due(
-            notBefore: record.notBefore, notAfter: record.notAfter, hint: state.issuerHint)
+            notBefore: record.notBefore, notAfter: record.notAfter, hint: state.hint(for: record)?.pick)
         return due.at > now ? Verdict(isWrong ? .notServed : .undeployed, at: now, purpose: .deploy) : nil
     }
 
@@ -137,7 +154,7 @@ package struct Planner: Sendable {
     static func byLifetime(_ declaration: CertificateDeclaration, _ state: CertificateState?) -> Verdict? {
         guard let state, let record = state.record else { return nil }
         let due = declaration.renewal.due(
-            notBefore: record.notBefore, notAfter: record.notAfter, hint: state.issuerHint)
+            notBefore: record.notBefore, notAfter: record.notAfter, hint: state.hint(for: record)?.pick)
         return Verdict(due.reason, at: due.at)
     }
 }
@@ -150,12 +167,18 @@ package struct PlanItem: Sendable, Hashable {
     package var purpose: Rotation.Purpose
     /// Due now, or before the next run of the timer.
     package var due: Bool
-    /// The backoff after failures: the timer does not try before.
+    /// The backoff after failures, or a limit of the issuer: the timer does not try before.
     package var blockedUntil: Date?
+    /// Why.
+    package var blockedBecause: String?
+    /// Whether it waits for its issuer: no failure, and nothing that a person can override.
+    package var isWaiting = false
+    /// Where the CA explains its suggestion, if it is the reason.
+    package var explanationURL: String?
 
     package init(
         certificate: Name, dueAt: Date, reason: PlanReason, purpose: Rotation.Purpose, due: Bool,
-        blockedUntil: Date? = nil
+        blockedUntil: Date? = nil, blockedBecause: String? = nil, explanationURL: String? = nil
     ) {
         self.certificate = certificate
         self.dueAt = dueAt
@@ -163,5 +186,7 @@ package struct PlanItem: Sendable, Hashable {
         self.purpose = purpose
         self.due = due
         self.blockedUntil = blockedUntil
+        self.blockedBecause = blockedBecause
+        self.explanationURL = explanationURL
     }
 }

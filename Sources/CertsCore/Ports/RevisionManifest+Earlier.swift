@@ -22,6 +22,7 @@ extension RevisionManifest {
             // The history of an earlier form is worth less than the revision.
             rotation: earlier.contains(.record) ? nil : try container.decodeIfPresent(Rotation.self, forKey: .rotation))
         schema = try container.decode(Int.self, forKey: .schema)
+        revocation = try container.decodeIfPresent(Revocation.self, forKey: .revocation)
     }
 }
 

@@ -75,9 +75,11 @@ package struct RevisionManifest: Sendable, Hashable, Codable {
     package var issuedAt: Date
     /// The end of the last rotation of this revision; `nil`: none has ended yet.
     package var rotation: Rotation?
+    /// That its issuer has taken it back: it is never deployed again.
+    package var revocation: Revocation?
 
     enum CodingKeys: String, CodingKey {
-        case schema, certificate, revision, requested, records, issuedAt, rotation
+        case schema, certificate, revision, requested, records, issuedAt, rotation, revocation
     }
 
     package init(
@@ -168,6 +170,11 @@ package protocol Inventory: Sendable {
     /// The certificates whose due date is not after `date`, soonest first. Takes time in their number, not in the size
     /// of the inventory.
     func due(by date: Date) async throws -> [Name]
+    /// The certificates whose CA is to be asked for its suggestion not after `date` (``CertificateState/hintCheck``),
+    /// soonest first. Takes time in their number, too.
+    func hintChecks(by date: Date) async throws -> [Name]
+    /// When the first of them is to be asked; `nil`: none is.
+    func nextHintCheck() async throws -> Date?
     /// The certificates found by `certs scan`.
     func scannedFiles() async throws -> [ScannedFile]
     /// The stamps of the same files by path, without what is in them: all that a scan needs to know what has changed.

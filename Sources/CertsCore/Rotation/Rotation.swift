@@ -17,6 +17,7 @@ package import Foundation
 //  8. What is resumed is applied and verified again on every node that may have been touched.
 //  9. Every node is prepared before any is touched, and a wave is verified before the next one begins.
 // 10. A rotation that waits for its issuer stays open in `issue` with its handle; it is resumed, never started anew.
+// 11. Another issuer is asked only after the reason is in the journal, and never with the handle of the one before.
 //
 //   key → request → issue → check → stage → prepare* → ( apply* → verify* of a wave )* → commit → finished(committed)
 //    └───────┴────────┴───────┴───────┴────────┴──→ abandon → finished(failed)
@@ -33,8 +34,12 @@ package struct Rotation: Sendable, Hashable, Codable, Identifiable {
     package private(set) var deployments: [Deployment]
     /// The deployment that `prepare`, `apply`, `verify`, `restore` and `verifyRestored` speak of.
     package private(set) var cursor = 0
+    /// Who is asked to sign, and in the end has signed; `nil`: nothing is issued.
+    package private(set) var issuer: Name?
+    /// Optional because a journal of an earlier version does not have it.
+    private var changes: [IssuerChange]?
     /// Where to ask the issuer again.
-    package private(set) var resumeHandle: ResumeHandle?
+    private var handles: ResumeHandles?
     /// Not before this time, when waiting.
     package private(set) var resumeAt: Date?
     package private(set) var failure: Failure?
@@ -46,15 +51,19 @@ package struct Rotation: Sendable, Hashable, Codable, Identifiable {
     /// - Parameters:
     ///   - id: unique; names the rotation in logs and history.
     ///   - revision: a new number for ``Purpose/issue``, an issued one otherwise.
+    ///   - issuer: who is asked first, for ``Purpose/issue``.
+    ///   - issuerChanges: why those before it are not asked at all.
     package init(
-        id: String, certificate: Name, revision: Int, purpose: Purpose, reason: PlanReason,
-        deployments: [Deployment], startedAt: Date
+        id: String, certificate: Name, revision: Int, purpose: Purpose, reason: PlanReason, issuer: Name? = nil,
+        issuerChanges: [IssuerChange] = [], deployments: [Deployment], startedAt: Date
     ) {
         self.id = id
         self.certificate = certificate
         self.revision = revision
         self.purpose = purpose
         self.reason = reason
+        self.issuer = issuer
+        self.changes = issuerChanges.isEmpty ? nil : issuerChanges
         self.startedAt = startedAt
         self.deployments = deployments
         self.step = purpose == .issue ? .key : .check
@@ -105,7 +114,7 @@ package struct Rotation: Sendable, Hashable, Codable, Identifiable {
         init(_ error: CertsError, at step: Step) {
             self.step = step
             self.code = error.code
-            self.message = TerminalText.sanitized(error.cause.map { "\(error.message) (\($0))" } ?? error.message)
+            self.message = IssuerChange.reason(error)
             self.hint = error.hint
             self.retry = error.retry
         }
@@ -115,7 +124,7 @@ package struct Rotation: Sendable, Hashable, Codable, Identifiable {
     package enum Action: Sendable, Equatable {
         case makeKey
         case makeRequest
-        case issue(resuming: ResumeHandle?)
+        case issue(resuming: ResumeHandles)
         case check
         case stage
         case prepare(NodeID)
@@ -131,12 +140,18 @@ package struct Rotation: Sendable, Hashable, Codable, Identifiable {
     /// What came of an action that did not fail.
     package enum Completion: Sendable {
         case done
-        case pending(ResumeHandle, retryAt: Date?)
+        case pending(ResumeHandle, slot: KeyType? = nil, retryAt: Date?)
         case prepared(DeploymentReceipt, findings: [Finding])
         case verified(findings: [Finding])
     }
 
     package var isFinished: Bool { step == .finished }
+    /// Where to ask the issuer again, for each key.
+    package var resumeHandles: ResumeHandles { handles ?? ResumeHandles() }
+    /// The issuers that did not sign, oldest first.
+    package var issuerChanges: [IssuerChange] { changes ?? [] }
+    /// Whether the issuer was asked, and has not said no.
+    package var isWaiting: Bool { step == .issue && !resumeHandles.isEmpty }
     /// The node that the current step is about.
     package var currentNode: NodeID? {
         switch step {
@@ -150,7 +165,7 @@ package struct Rotation: Sendable, Hashable, Codable, Identifiable {
         switch step {
         case .key: return .makeKey
         case .request: return .makeRequest
-        case .issue: return .issue(resuming: resumeHandle)
+        case .issue: return .issue(resuming: resumeHandles)
         case .check: return .check
         case .stage: return .stage
         case .commit: return .commit
@@ -177,8 +192,8 @@ extension Rotation {
     /// The current step is done.
     package mutating func complete(_ completion: Completion = .done, at now: Date) {
         switch (step, completion) {
-        case (.issue, .pending(let handle, let retryAt)):
-            resumeHandle = handle
+        case (.issue, .pending(let handle, let slot, let retryAt)):
+            hold(handle, for: slot)
             resumeAt = retryAt
         case (.key, _): enter(.request, at: now)
         case (.request, _): enter(.issue, at: now)
@@ -220,8 +235,29 @@ extension Rotation {
     }
 
     /// The issuer gave (or changed) its handle while the step is still running: recorded before the work goes on.
-    package mutating func hold(_ handle: ResumeHandle) {
-        resumeHandle = handle
+    package mutating func hold(_ handle: ResumeHandle, for slot: KeyType? = nil) {
+        var held = resumeHandles
+        held[slot] = handle
+        handles = held
+    }
+
+    /// The issuer did not sign: `issue` begins again with another one.
+    package mutating func changeIssuer(from old: Name, to next: Name, because error: CertsError, at now: Date) {
+        guard step == .issue else { return }
+        changes = issuerChanges + [IssuerChange(from: old, to: next, because: error, at: now)]
+        askAnew(next, at: now)
+    }
+
+    /// The issuer is not declared any longer: what it knows of the request is of no use to another one.
+    package mutating func replaceIssuer(by next: Name, at now: Date) {
+        guard [.key, .request, .issue].contains(step), issuer != next else { return }
+        if step == .issue { askAnew(next, at: now) } else { issuer = next }
+    }
+
+    private mutating func askAnew(_ next: Name, at now: Date) {
+        issuer = next
+        (handles, resumeAt) = (nil, nil)
+        enter(.issue, at: now)
     }
 
     /// The current step failed.
@@ -323,10 +359,4 @@ extension Rotation {
         endedAt = now
         enter(.finished, at: now)
     }
-}
-
-/// What an issuer needs to go on with a request that it has not answered yet (an order URL, a hand-off ticket).
-package struct ResumeHandle: Sendable, Hashable, Codable {
-    package let rawValue: String
-    package init(_ rawValue: String) { self.rawValue = rawValue }
 }

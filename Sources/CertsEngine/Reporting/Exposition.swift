@@ -128,6 +128,30 @@ package struct Exposition: Sendable {
             MetricFamily(
                 "certs_renewal_consecutive_failures", .gauge, help: "Rotations failed in a row.",
                 samples: managedStates.map { .init(Double($0.consecutiveFailures), ["cert": $0.name.rawValue]) }),
+        ] + hintFamilies()
+    }
+
+    private func hintFamilies() -> [MetricFamily] {
+        let hints = managedStates.compactMap { state in state.currentHint.map { (name: state.name.rawValue, hint: $0) }
+        }
+        return [
+            MetricFamily(
+                "certs_renewal_hint_timestamp_seconds", .gauge,
+                help: "The time picked from the window that the CA suggests; absent while it suggests none.",
+                samples: hints.map { .init($0.hint.pick.timeIntervalSince1970, ["cert": $0.name]) }),
+            MetricFamily(
+                "certs_renewal_hint_info", .gauge, help: "Where the CA explains its suggestion; always 1.",
+                samples: hints.compactMap { one in
+                    one.hint.explanationURL.map {
+                        .init(1, ["cert": one.name, "explanation": TerminalText.sanitized($0)])
+                    }
+                }),
+            MetricFamily(
+                "certs_renewal_hint_failures", .gauge,
+                help: "Questions in a row that the CA did not answer; absent where it is not asked.",
+                samples: managedStates.compactMap { state in
+                    state.hintCheck.map { .init(Double($0.failures), ["cert": state.name.rawValue]) }
+                }),
         ]
     }
 

@@ -27,10 +27,32 @@ package struct StatusReport: Sendable, Encodable {
         @OrNull package var dueAt: Date?
         @OrNull package var dueReason: String?
         package var consecutiveFailures: Int
+        /// Not before: the backoff, or a limit of the issuer.
         @OrNull package var nextAttemptAt: Date?
+        /// Why not before.
+        @OrNull package var nextAttemptBecause: String?
+        /// What the issuer waits for, if it says.
+        @OrNull package var waitingFor: String?
+        /// When the CA would like it to be renewed (RFC 9773).
+        @OrNull package var hint: Hint?
         @OrNull package var lastFailure: Failure?
         @OrNull package var problem: String?
         package var targets: [Target]
+    }
+
+    package struct Hint: Sendable, Encodable {
+        package var start: Date
+        package var end: Date
+        /// The time of the window that was picked.
+        package var pick: Date
+        /// When the CA is asked again.
+        package var checkAt: Date
+        @OrNull package var explanationUrl: String?
+
+        package init(_ hint: RenewalHint) {
+            (start, end, pick, checkAt) = (hint.start, hint.end, hint.pick, hint.checkAt)
+            _explanationUrl = OrNull(wrappedValue: hint.explanationURL)
+        }
     }
 
     package struct Failure: Sendable, Encodable {
@@ -69,7 +91,10 @@ package struct StatusReport: Sendable, Encodable {
 
 extension StatusReport.Entry {
     /// A managed certificate.
-    package init(_ declaration: CertificateDeclaration?, _ state: CertificateState, at now: Date) {
+    /// - Parameter item: what the planner says of it.
+    package init(
+        _ declaration: CertificateDeclaration?, _ state: CertificateState, _ item: PlanItem? = nil, at now: Date
+    ) {
         let shown = state.intendedRecord
         let intended = state.intendedFingerprints
         self.init(
@@ -81,7 +106,9 @@ extension StatusReport.Entry {
             names: declaration?.names.map(\.value) ?? shown?.dnsNames ?? [],
             keyAlgorithm: shown?.keyAlgorithm, notBefore: shown?.notBefore, notAfter: shown?.notAfter,
             daysLeft: shown.map { $0.daysLeft(at: now) }, dueAt: state.dueAt, dueReason: state.dueReason?.rawValue,
-            consecutiveFailures: state.consecutiveFailures, nextAttemptAt: state.nextAttemptAt,
+            consecutiveFailures: state.consecutiveFailures, nextAttemptAt: item?.blockedUntil ?? state.nextAttemptAt,
+            nextAttemptBecause: item?.blockedBecause, waitingFor: state.waitingFor,
+            hint: state.currentHint.map(StatusReport.Hint.init),
             lastFailure: state.lastFailure.map(StatusReport.Failure.init),
             problem: nil,
             targets: state.targets.map { target in
@@ -107,7 +134,8 @@ extension StatusReport.Entry {
             alternates: [], names: record?.dnsNames ?? [],
             keyAlgorithm: record?.keyAlgorithm, notBefore: record?.notBefore, notAfter: record?.notAfter,
             daysLeft: record.map { $0.daysLeft(at: now) }, dueAt: nil, dueReason: nil, consecutiveFailures: 0,
-            nextAttemptAt: nil, lastFailure: nil, problem: file.problem, targets: [])
+            nextAttemptAt: nil, nextAttemptBecause: nil, waitingFor: nil, hint: nil, lastFailure: nil,
+            problem: file.problem, targets: [])
     }
 }
 
@@ -124,9 +152,18 @@ extension RotationEngine {
     /// files that are watched. What needs attention comes first.
     package func status(of name: Name? = nil, at now: Date) async throws -> StatusReport {
         let states = Dictionary(uniqueKeysWithValues: try await context.inventory.states().map { ($0.name, $0) })
-        var entries = context.declarations.certificates
-            .filter { name == nil || $0.name == name }
-            .map { StatusReport.Entry($0, states[$0.name] ?? CertificateState(name: $0.name), at: now) }
+        let (planner, limited) = (context.planner, context.limitedIssuers)
+        let declarations = context.declarations.certificates.filter { name == nil || $0.name == name }
+        let planned = declarations.map { Planned($0, states[$0.name], planner, limited: limited, at: now) }
+            .sorted { Planner.isBefore($0.item, $1.item) }
+        let seats = await seats(of: planned, at: now)
+        let items = Dictionary(uniqueKeysWithValues: planned.map { ($0.item.certificate, $0.item) })
+        var entries = declarations.map { declaration in
+            let name = declaration.name
+            var item = items[name]
+            item?.rest(seats[name])
+            return StatusReport.Entry(declaration, states[name] ?? CertificateState(name: name), item, at: now)
+        }
         if name == nil { entries += try await context.inventory.scannedFiles().map { StatusReport.Entry($0, at: now) } }
         entries.sort { ($0.notAfter ?? .distantPast, $0.name) < ($1.notAfter ?? .distantPast, $1.name) }
         return StatusReport(certificates: entries)

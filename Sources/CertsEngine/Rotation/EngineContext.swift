@@ -9,6 +9,8 @@ package struct EngineContext: Sendable {
     package let declarations: Declarations
     /// The declared certificates by name.
     let declared: [Name: CertificateDeclaration]
+    /// Those that are deployed with an OCSP response.
+    let stapled: [Name]
     package var issuers: [Name: any Issuer]
     package var targets: [NodeID: any DeploymentTarget]
     package var revisions: any RevisionStore
@@ -39,6 +41,7 @@ package struct EngineContext: Sendable {
     ) {
         self.declarations = declarations
         declared = Dictionary(declarations.certificates.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
+        stapled = declarations.certificates.filter(\.staple).map(\.name)
         self.issuers = issuers
         self.targets = targets
         self.revisions = revisions
@@ -66,6 +69,19 @@ package struct EngineContext: Sendable {
         // "Due since now" stays the time at which that was first found.
         if item.reason == state.dueReason, let known = state.dueAt, known <= now, item.dueAt <= now { return }
         (state.dueAt, state.dueReason) = (item.dueAt, item.reason)
+    }
+
+    /// Whether, and when next, the CA is asked about the newest leaf: at once for a new one, never for one that has
+    /// expired (RFC 9773 §4.3).
+    func refreshHintCheck(of state: inout CertificateState) {
+        guard declared[state.name] != nil, let record = state.record, let leaf = record.fingerprint,
+            record.notAfter > now, let issuer = state.requested?.issuer, issuers[issuer] is any RenewalAdvisor
+        else {
+            (state.hint, state.hintCheck) = (nil, nil)
+            return
+        }
+        if state.hint?.leaf != leaf { state.hint = nil }
+        if state.hintCheck?.leaf != leaf { state.hintCheck = HintCheck(leaf: leaf, at: now) }
     }
 
     func declaration(of certificate: Name) throws -> CertificateDeclaration {

@@ -14,28 +14,40 @@ package struct RotationEngine: Sendable {
 
     // MARK: Plan
 
-    /// What is or becomes due, for all declared certificates or for some.
+    /// What is or becomes due, for all declared certificates or for some. What its issuer cannot take now is blocked
+    /// until it can.
     package func plan(at date: Date, only names: Set<Name>? = nil) async throws -> [PlanItem] {
+        let planned = try await planned(at: date, only: names)
+        let seats = await seats(of: planned, at: date)
+        return planned.map { one in
+            var item = one.item
+            item.rest(seats[item.certificate])
+            return item
+        }
+    }
+
+    /// In order, with what the issuers have to know of each.
+    func planned(at date: Date, only names: Set<Name>?) async throws -> [Planned] {
         let planner = context.planner
         let wanted = names.map { names in context.declared.filter { names.contains($0.key) } } ?? context.declared
-        var items: [PlanItem] = []
+        let limited = context.limitedIssuers
+        var items: [Planned] = []
         if wanted.count < 100 {
             for (name, declaration) in wanted {
-                items.append(
-                    planner.item(for: declaration, state: try await context.inventory.state(of: name), at: date))
+                let state = try await context.inventory.state(of: name)
+                items.append(Planned(declaration, state, planner, limited: limited, at: date))
             }
         } else {
             items = try await context.inventory.compactMapStates { state in
-                wanted[state.name].map { planner.item(for: $0, state: state, at: date) }
+                wanted[state.name].map { Planned($0, state, planner, limited: limited, at: date) }
             }
             if items.count < wanted.count {
-                let known = Set(items.map(\.certificate))
-                items += wanted.values.filter { !known.contains($0.name) }.map {
-                    planner.item(for: $0, state: nil, at: date)
-                }
+                let known = Set(items.map(\.item.certificate))
+                items += wanted.values.filter { !known.contains($0.name) }
+                    .map { Planned($0, nil, planner, limited: limited, at: date) }
             }
         }
-        return Planner.inOrder(items)
+        return items.sorted { Planner.isBefore($0.item, $1.item) }
     }
 
     // MARK: Rotate
@@ -66,9 +78,8 @@ package struct RotationEngine: Sendable {
         var names: Set<Name>?
         if scope == .indexed {
             // The index knows when certificates end, not when their staples do.
-            let stapled = context.declarations.certificates.filter(\.staple).map(\.name)
             let due = try await context.inventory.due(by: now.addingTimeInterval(context.planner.lookAhead))
-            names = Set(due + stapled)
+            names = Set(due + context.stapled)
         }
         let items = try await plan(at: now, only: names)
         let (wanted, others) = (items.filter(Self.isWanted), items.filter { !Self.isWanted($0) })
@@ -78,10 +89,11 @@ package struct RotationEngine: Sendable {
     private static func isWanted(_ item: PlanItem) -> Bool { item.due && item.blockedUntil == nil }
 
     /// Issues and deploys a new certificate for each name, due or not.
-    package func rotate(_ names: [Name]) async -> [Result] {
+    package func rotate(_ names: [Name], because reason: PlanReason = .requested) async -> [Result] {
         await carryOut(names) { name in
             if let open = try await openRotation(of: name) { return .rotation(open, resuming: true) }
-            return .rotation(try await newRotation(name, .issue, .requested, revision: nil))
+            return .rotation(
+                try await newRotation(name, .issue, reason, revision: nil, seat: try await seatNow(of: name)))
         }
     }
 
@@ -90,6 +102,7 @@ package struct RotationEngine: Sendable {
         await carryOut(names) { name in
             let state = try await context.inventory.state(of: name)
             guard let revision = state?.issuedRevision ?? state?.revision else { throw nothingIssued(name) }
+            try await confirmNotRevoked(name, revision)
             return .rotation(try await newRotation(name, .deploy, .requested, revision: revision))
         }
     }
@@ -104,7 +117,7 @@ package struct RotationEngine: Sendable {
             } else {
                 wanted = try await earlierRevision(than: current, of: name)
             }
-            _ = try await context.manifest(of: name, revision: wanted)
+            try await confirmNotRevoked(name, wanted)
             return .rotation(try await newRotation(name, .rollback, .requested, revision: wanted))
         }
     }
@@ -122,11 +135,23 @@ package struct RotationEngine: Sendable {
 
     private func earlierRevision(than current: Int, of name: Name) async throws -> Int {
         for revision in try await context.revisions.revisions(of: name).reversed() where revision < current {
-            if (try? await context.manifest(of: name, revision: revision)) != nil { return revision }
+            if let manifest = try? await context.manifest(of: name, revision: revision), manifest.revocation == nil {
+                return revision
+            }
         }
         throw CertsError(
-            .certificateMissing, "there is no revision of '\(name)' before \(current)", subject: name.rawValue,
+            .certificateMissing, "there is no revision of '\(name)' before \(current) to go back to",
+            subject: name.rawValue,
             hint: "issue a new one with `certs rotate \(name)`")
+    }
+
+    private func confirmNotRevoked(_ name: Name, _ revision: Int) async throws {
+        guard let revocation = try await context.manifest(of: name, revision: revision).revocation else { return }
+        let day = revocation.at.formatted(.iso8601.year().month().day())
+        throw CertsError(
+            .usage,
+            "revision \(revision) of '\(name)' was revoked on \(day) (\(revocation.reason.word)): it must not be served again",
+            subject: name.rawValue, hint: "issue a new one with `certs rotate \(name)`")
     }
 
     private func nothingIssued(_ name: Name) -> CertsError {
@@ -138,14 +163,17 @@ package struct RotationEngine: Sendable {
     /// What a certificate that was planned needs, looked at again under its lock: another process may have done it.
     private func due(_ name: Name) async throws -> Beginning {
         if let open = try await openRotation(of: name) { return .rotation(open, resuming: true) }
-        guard let item = try await plan(at: context.now, only: [name]).first else { throw nothingIssued(name) }
+        let planned = try await planned(at: context.now, only: [name])
+        let seat = await seats(of: planned, at: context.now)[name]
+        guard var item = planned.first?.item else { throw nothingIssued(name) }
+        item.rest(seat)
         guard Self.isWanted(item) else { return .nothing(.skipped(item)) }
         var revision: Int?
         if item.purpose == .deploy {
             let state = try await context.inventory.state(of: name)
             revision = state?.issuedRevision ?? state?.revision
         }
-        return .rotation(try await newRotation(name, item.purpose, item.reason, revision: revision))
+        return .rotation(try await newRotation(name, item.purpose, item.reason, revision: revision, seat: seat))
     }
 
     // MARK: Start
@@ -158,9 +186,11 @@ package struct RotationEngine: Sendable {
             before -> (name: Name, changed: CertificateState?)? in
             var state = before
             if let declaration = context.declared[before.name] {
+                context.refreshHintCheck(of: &state)
                 context.refreshDueDate(of: &state, declaration)
             } else {
                 (state.dueAt, state.dueReason) = (nil, nil)
+                context.refreshHintCheck(of: &state)
             }
             return (before.name, state == before ? nil : state)
         }
@@ -184,7 +214,7 @@ package struct RotationEngine: Sendable {
         let results = await carryOut(Set(open.map(\.certificate)).sorted()) { name in
             // Ended meanwhile, by the process that held the lock: that one has told it.
             guard let rotation = try await openRotation(of: name) else { return .nothing(nil) }
-            if rotation.step == .issue, rotation.resumeHandle != nil, let at = rotation.resumeAt, at > context.now {
+            if rotation.isWaiting, let at = rotation.resumeAt, at > context.now {
                 return .nothing(.waiting(rotation))
             }
             context.logger.notice(
@@ -253,9 +283,12 @@ package struct RotationEngine: Sendable {
 
     // MARK: Parts
 
-    /// - Parameter nodes: where it is deployed; `nil`: wherever it is declared.
+    /// - Parameters:
+    ///   - nodes: where it is deployed; `nil`: wherever it is declared.
+    ///   - seat: who is asked first; `nil`: the preferred issuer.
     private func newRotation(
-        _ name: Name, _ purpose: Rotation.Purpose, _ reason: PlanReason, revision: Int?, only nodes: Set<NodeID>? = nil
+        _ name: Name, _ purpose: Rotation.Purpose, _ reason: PlanReason, revision: Int?, only nodes: Set<NodeID>? = nil,
+        seat: Seat? = nil
     ) async throws -> Rotation {
         let declaration = try context.declaration(of: name)
         let number: Int
@@ -268,8 +301,10 @@ package struct RotationEngine: Sendable {
         let deployments = declaration.targets.flatMap { name in targets.filter { $0.name == name } }.flatMap { target in
             zip(target.nodes, target.waveNumbers).map { Deployment(node: $0.id, wave: $1) }
         }
+        let seat = purpose == .issue ? seat ?? Seat(issuer: declaration.issuer) : nil
         return Rotation(
             id: UUID().uuidString.lowercased(), certificate: name, revision: number, purpose: purpose, reason: reason,
+            issuer: seat?.issuer, issuerChanges: seat?.changes(at: context.now) ?? [],
             deployments: deployments.filter { nodes?.contains($0.node) ?? true }, startedAt: context.now)
     }
 

@@ -10,7 +10,7 @@ extension RotationRunner {
         switch rotation.action {
         case .makeKey: try await makeKey(rotation)
         case .makeRequest: try await makeRequest(rotation)
-        case .issue(let handle): return try await issue(rotation, resuming: handle)
+        case .issue(let handles): return try await issue(rotation, resuming: handles)
         case .check: try await check(rotation)
         case .stage: try await stage(rotation)
         case .prepare(let node): return try await prepare(rotation, node)
@@ -31,7 +31,7 @@ extension RotationRunner {
         return .done
     }
 
-    // MARK: Key, request, issue
+    // MARK: Key, request
 
     private func makeKey(_ rotation: Rotation) async throws {
         let policy = try context.declaration(of: rotation.certificate).key
@@ -41,7 +41,9 @@ extension RotationRunner {
             {
                 continue
             }
-            if policy.reuse, let kept = try await currentKey(of: rotation.certificate, member) {
+            if policy.reuse, rotation.reason != .compromised,
+                let kept = try await currentKey(of: rotation.certificate, member)
+            {
                 try await write(kept.pem(), to: .key(member.slot), rotation)
                 continue
             }
@@ -72,56 +74,6 @@ extension RotationRunner {
         }
     }
 
-    private func issue(_ rotation: Rotation, resuming handle: ResumeHandle?) async throws -> Rotation.Completion {
-        let declaration = try context.declaration(of: rotation.certificate)
-        for member in declaration.key.members {
-            // The leaf is written last: where it is, the answer is complete, and nothing is asked for a second time.
-            if try await read(.certificate(member.slot), rotation) != nil { continue }
-            let outcome = try await ask(declaration, rotation, member.slot, resuming: handle)
-            switch outcome {
-            case .pending(let handle, let retryAt): return .pending(handle, retryAt: retryAt)
-            case .issued(let chain): try await accept(chain, declaration, rotation, member.slot)
-            }
-        }
-        return .done
-    }
-
-    private func ask(
-        _ declaration: CertificateDeclaration, _ rotation: Rotation, _ slot: KeyType?, resuming handle: ResumeHandle?
-    ) async throws -> IssuanceOutcome {
-        guard let requestPEM = try await read(.request(slot), rotation) else {
-            throw CertsError(
-                .fileMissing, "the certificate request of revision \(rotation.revision) is gone", retry: .later)
-        }
-        let request = try CertificateRequest(pem: requestPEM.withBytes { Data($0) })
-        let key = try await privateKey(rotation, slot)
-        let journal = context.journal
-        return try await context.issuer(declaration.issuer).issue(
-            IssuanceRequest(
-                declaration: declaration, revision: rotation.revision, csr: request.der, key: try key.pem(),
-                resuming: handle,
-                now: context.now,
-                save: { handle in
-                    var held = rotation
-                    held.hold(handle)
-                    try await journal.record(held)
-                }))
-    }
-
-    private func accept(
-        _ chain: [Data], _ declaration: CertificateDeclaration, _ rotation: Rotation, _ slot: KeyType?
-    ) async throws {
-        let certificates = try chain.map { try Certificate(der: $0) }
-        guard let leaf = certificates.first else {
-            throw CertsError(
-                .issuerRefused, "the issuer answered without a certificate", subject: declaration.issuer.rawValue,
-                retry: .later)
-        }
-        let intermediates = certificates.dropFirst().map(\.pem).joined()
-        try await write(Secret(copying: intermediates.utf8), to: .chain(slot), rotation)
-        try await write(Secret(copying: leaf.pem.utf8), to: .certificate(slot), rotation)
-    }
-
     // MARK: Check and stage
 
     private func check(_ rotation: Rotation) async throws {
@@ -129,7 +81,7 @@ extension RotationRunner {
         // A deployment by hand may bring back what was asked for under an older declaration.
         let known = rotation.purpose == .issue ? nil : try? await readManifest(rotation)
         let algorithms = known?.requested.keyAlgorithms ?? declaration.key.algorithms
-        let anchors = try await context.issuer(declaration.issuer).trustAnchors().map { try Certificate(der: $0) }
+        let anchors = try await anchors(rotation, declaration, known)
         var findings: [Finding] = []
         var records: [CertificateRecord] = []
         let now = context.now
@@ -139,8 +91,7 @@ extension RotationRunner {
             findings += try await BlockingPool.shared.run {
                 BundleChecks.findings(
                     chain: chain, keySPKI: key.publicKeyDER, names: known?.requested.names ?? declaration.names,
-                    anchors: known.map { $0.requested.issuer == declaration.issuer ? anchors : [] } ?? anchors,
-                    keyAlgorithm: member.algorithm, now: now)
+                    anchors: anchors, keyAlgorithm: member.algorithm, now: now)
             }
             records += chain.first.map { [$0.record] } ?? []
             findings += Self.mustStaple(chain.first?.record, declaration)
@@ -148,9 +99,19 @@ extension RotationRunner {
         try judge(findings, rotation)
         guard known == nil else { return }
         let manifest = RevisionManifest(
-            certificate: rotation.certificate, revision: rotation.revision, requested: declaration.requested,
-            records: records, issuedAt: now)
+            certificate: rotation.certificate, revision: rotation.revision,
+            requested: declaration.requested(from: rotation.issuer ?? declaration.issuer), records: records,
+            issuedAt: now)
         try await write(manifest, rotation)
+    }
+
+    /// The roots of the issuer that signed the revision; empty where it is not declared any longer.
+    private func anchors(
+        _ rotation: Rotation, _ declaration: CertificateDeclaration, _ known: RevisionManifest?
+    ) async throws -> [Certificate] {
+        let signer = known?.requested.issuer ?? rotation.issuer ?? declaration.issuer
+        if known != nil, context.issuers[signer] == nil { return [] }
+        return try await context.issuer(signer).trustAnchors().map { try Certificate(der: $0) }
     }
 
     private static func mustStaple(_ leaf: CertificateRecord?, _ declaration: CertificateDeclaration) -> [Finding] {
@@ -203,7 +164,8 @@ extension RotationRunner {
         state.issuedRevision = rotation.revision
         state.record = manifest.record
         state.requested = manifest.requested
-        state.isWaiting = false
+        (state.isWaiting, state.waitingFor) = (false, nil)
+        context.refreshHintCheck(of: &state)
         context.refreshDueDate(of: &state, try? context.declaration(of: rotation.certificate))
         try await context.inventory.save(state)
     }
@@ -313,7 +275,7 @@ extension RotationRunner {
         try await context.revisions.write(contents, to: file, of: rotation.certificate, revision: rotation.revision)
     }
 
-    private func privateKey(_ rotation: Rotation, _ slot: KeyType?) async throws -> PrivateKey {
+    func privateKey(_ rotation: Rotation, _ slot: KeyType?) async throws -> PrivateKey {
         guard let pem = try await read(.key(slot), rotation) else {
             throw CertsError(.fileMissing, "the key of revision \(rotation.revision) is gone", retry: .later)
         }

@@ -9,6 +9,7 @@ extension RotationRunner {
         var state =
             try await context.inventory.state(of: rotation.certificate) ?? CertificateState(name: rotation.certificate)
         state.isWaiting = true
+        state.waitingFor = rotation.resumeHandles.waitingFor
         state.nextAttemptAt = rotation.resumeAt
         try await context.inventory.save(state)
         context.progress(rotation)
@@ -51,7 +52,7 @@ extension RotationRunner {
 
     private func conclude(_ manifest: RevisionManifest?, into state: inout CertificateState) {
         let now = context.now
-        state.isWaiting = false
+        (state.isWaiting, state.waitingFor) = (false, nil)
         let declared = context.declared[rotation.certificate]
         for deployment in rotation.deployments where deployment.isTouched || observations[deployment.node] != nil {
             let seen = observations[deployment.node] ?? []
@@ -71,7 +72,6 @@ extension RotationRunner {
                 state.currentAlternates = manifest.alternates
                 state.requested = manifest.requested
             }
-            if rotation.purpose == .issue { state.issuerHint = nil }
             state.staple = staple
             state.consecutiveFailures = 0
             state.lastFailure = nil
@@ -83,6 +83,7 @@ extension RotationRunner {
             state.nextAttemptAt = Backoff.nextAttempt(
                 afterFailures: state.consecutiveFailures, retry: rotation.failure?.retry ?? .later, now: now)
         }
+        context.refreshHintCheck(of: &state)
         context.refreshDueDate(of: &state, declared)
     }
 }

@@ -18,7 +18,7 @@ extension RotationRunner {
             let chain = try await context.storedChain(rotation.certificate, rotation.revision, member.slot)
             guard let leaf = chain.first else { continue }
             do {
-                let issuer = try await issuer(of: chain, declaration)
+                let issuer = try await issuer(of: chain, manifest)
                 let staple = try await source.staple(
                     for: leaf.der, issuer: issuer.der, responders: leaf.record.ocspURLs, now: context.now)
                 try await write(Secret(copying: staple.der), to: .companion(.ocsp, member.slot), rotation)
@@ -49,14 +49,16 @@ extension RotationRunner {
         leaf.record.mustStaple || rotation.reason == .staple || (error as? CertsError)?.code == .stapleRevoked
     }
 
-    private func issuer(of chain: [Certificate], _ declaration: CertificateDeclaration) async throws -> Certificate {
+    private func issuer(of chain: [Certificate], _ manifest: RevisionManifest) async throws -> Certificate {
         if chain.count > 1 { return chain[1] }
-        let anchors = try await context.issuer(declaration.issuer).trustAnchors().map { try Certificate(der: $0) }
+        let anchors = try await context.issuer(manifest.requested.issuer).trustAnchors().map {
+            try Certificate(der: $0)
+        }
         guard let leaf = chain.first, let root = anchors.first(where: { $0.record.subject == leaf.record.issuer })
         else {
             throw CertsError(
                 .certificateMissing, "the certificate that signed the leaf is not known, so nothing can be stapled",
-                subject: declaration.name.rawValue, hint: "name the roots of the issuer")
+                subject: manifest.certificate.rawValue, hint: "name the roots of the issuer")
         }
         return root
     }

@@ -26,6 +26,11 @@ struct RotationRunner: Sendable {
         guard resuming else { return }
         halfDone = Set(rotation.deployments.filter(\.isTouched).map(\.node))
         self.rotation.resume(at: context.now, declared: Set(context.targets.keys))
+        if let declared = context.declared[rotation.certificate], rotation.purpose == .issue,
+            !(rotation.issuer.map(declared.issuers.contains) ?? false)
+        {
+            self.rotation.replaceIssuer(by: declared.issuer, at: context.now)
+        }
     }
 
     /// Where the work on a rotation has come to rest.
@@ -74,7 +79,7 @@ struct RotationRunner: Sendable {
                     return .waiting
                 }
             } catch {
-                fail(error)
+                await turn(after: error)
             }
         }
         try await finish()
@@ -126,18 +131,38 @@ struct RotationRunner: Sendable {
         rotation.complete(completion, at: context.now)
     }
 
+    /// What follows a failure: another issuer, where it is one of the issuer and there is another; else the way back.
+    private mutating func turn(after error: any Error) async {
+        let failure = CertsError.wrapping(error, stage: rotation.step, subject: rotation.certificate.rawValue)
+        guard rotation.step == .issue, failure.isOfIssuer, let declared = context.declared[rotation.certificate] else {
+            return fail(error)
+        }
+        let asked = rotation.issuer ?? declared.issuer
+        let tried = Set(rotation.issuerChanges.map(\.from) + [asked])
+        guard let next = declared.issuers.first(where: { !tried.contains($0) }) else {
+            guard !rotation.issuerChanges.isEmpty else { return fail(error) }
+            return fail(CertsError.noIssuer(rotation.issuerChanges, last: asked, failure))
+        }
+        do {
+            try await forgetAnswers()
+        } catch {
+            return fail(error)
+        }
+        log(failure, ["issuer": "\(asked)", "next": "\(next)"])
+        rotation.changeIssuer(from: asked, to: next, because: failure, at: context.now)
+    }
+
     private mutating func fail(_ error: any Error) {
         let failure = CertsError.wrapping(error, stage: rotation.step, subject: rotation.certificate.rawValue)
         log(failure)
         rotation.fail(failure, at: context.now)
     }
 
-    private func log(_ failure: CertsError) {
-        context.logger.warning(
-            "\(failure)",
-            metadata: [
-                "certificate": "\(rotation.certificate)", "rotation": "\(rotation.id)",
-                "step": "\(rotation.step.rawValue)", "code": "\(failure.code)",
-            ])
+    private func log(_ failure: CertsError, _ more: Logger.Metadata = [:]) {
+        let known: Logger.Metadata = [
+            "certificate": "\(rotation.certificate)", "rotation": "\(rotation.id)",
+            "step": "\(rotation.step.rawValue)", "code": "\(failure.code)",
+        ]
+        context.logger.warning("\(failure)", metadata: known.merging(more) { first, _ in first })
     }
 }

@@ -24,6 +24,8 @@ package final class RenewalTimer: Service {
     /// See `RenewalTimer+Drift.swift`.
     let toldDrift = Mutex(ToldDrift())
     let driftLimit: Int
+    /// See `RenewalTimer+Hints.swift`.
+    let hintsAt = Mutex<Date?>(nil)
 
     /// - Parameter driftLimit: how many deployments (a certificate on a node) are looked at by themselves; where there
     ///   are more, a look takes so long that only a person should ask for it.
@@ -45,7 +47,7 @@ package final class RenewalTimer: Service {
         // After a restart the planner may have nothing to do for an hour: what it did before makes the process ready.
         if await recover(), await !isTickDue() { await publisher.markTicked() }
         for await _ in AsyncTimerSequence(interval: pollInterval, clock: .continuous).cancelOnGracefulShutdown() {
-            if await isTickDue() { await tick() }
+            if await isTickDue() { await tick() } else { await refreshHintsIfDue() }
             await publisher.publishIfStale()
         }
     }
@@ -84,7 +86,10 @@ package final class RenewalTimer: Service {
                 isReconciled.withLock { $0 = true }
             }
             try await engine.observe()
+            await refreshHints()
             let results = try await engine.rotateDue(.indexed)
+            // A new certificate is asked about as soon as it is there (RFC 9773 §4.3).
+            if results.contains(where: \.isRotated) { await refreshHints() }
             if results.allSatisfy({ !$0.isFailure }) { record.lastSuccessAt = context.now }
         } catch {
             context.logger.error("the planner could not run: \(CertsError.wrapping(error))")
@@ -103,6 +108,11 @@ package final class RenewalTimer: Service {
 }
 
 extension RotationEngine.Result {
+    /// Whether something was carried out to its end.
+    package var isRotated: Bool {
+        if case .rotated = self { true } else { false }
+    }
+
     /// Whether the run counts as failed; a certificate that another process works on does not.
     package var isFailure: Bool {
         switch self {

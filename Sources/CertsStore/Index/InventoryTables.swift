@@ -46,6 +46,20 @@ extension Database: Inventory {
         }
     }
 
+    package func hintChecks(by date: Date) async throws -> [Name] {
+        try await read { database in
+            let sql = "SELECT name FROM certificate WHERE hint_check_at <= ? ORDER BY hint_check_at, name"
+            return try String.fetchAll(database, sql: sql, arguments: [date.column]).map { try Name($0) }
+        }
+    }
+
+    package func nextHintCheck() async throws -> Date? {
+        try await read { database in
+            let sql = "SELECT min(hint_check_at) FROM certificate WHERE hint_check_at IS NOT NULL"
+            return try Double.fetchOne(database, sql: sql).map { Date(timeIntervalSince1970: $0) }
+        }
+    }
+
     package func scannedFiles() async throws -> [ScannedFile] {
         try await read { database in
             let sql = "SELECT path, device, inode, size, modified, changed, problem, packed FROM file ORDER BY path"
@@ -87,12 +101,14 @@ extension Database: Inventory {
     }
 
     static func store(_ state: CertificateState, in database: GRDB.Database) throws {
-        let sql =
-            "INSERT OR REPLACE INTO certificate (name, revision, due_at, not_after, packed) VALUES (?, ?, ?, ?, ?)"
+        let sql = """
+            INSERT OR REPLACE INTO certificate (name, revision, due_at, not_after, hint_check_at, packed)
+            VALUES (?, ?, ?, ?, ?, ?)
+            """
         try database.cachedStatement(sql: sql).execute(
             arguments: [
                 state.name.rawValue, state.revision, state.dueAt?.column, state.intendedRecord?.notAfter.column,
-                try state.packed(),
+                state.hintCheck?.at.column, try state.packed(),
             ])
     }
 }

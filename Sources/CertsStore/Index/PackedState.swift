@@ -4,10 +4,14 @@ import Foundation
 // The column `packed` of a certificate's row: its whole `CertificateState`.
 
 extension CertificateState {
+    /// The form that is written. The one before it is read, too: a database of yesterday is no damaged one.
+    private static let packingVersion = 3
+    private static let earlierVersion = 2
+
     /// - Throws: an `EncodingError` of the rare part that is stored as JSON.
     func packed() throws -> Data {
         var packer = Packer()
-        packer.put(CertificateRecord.packingVersion)
+        packer.put(Self.packingVersion)
         packer.put(name.rawValue)
         packer.put(revision)
         packer.put(issuedRevision)
@@ -22,13 +26,15 @@ extension CertificateState {
             packer.put(staple.nextUpdate)
         }
         packer.put(requested) { $1.pack(into: &$0) }
-        packer.put(issuerHint)
+        packer.put(hint) { $1.pack(into: &$0) }
+        packer.put(hintCheck) { $1.pack(into: &$0) }
         packer.put(dueAt)
         packer.put(dueReason?.rawValue)
         packer.put(consecutiveFailures)
         packer.put(try lastFailure.map { String(decoding: try StoredJSON.encode($0), as: UTF8.self) })
         packer.put(nextAttemptAt)
         packer.put(isWaiting)
+        packer.put(waitingFor)
         packer.put(lastSuccessAt)
         packer.put(targets) { $1.pack(into: &$0) }
         return Data(packer.bytes)
@@ -44,7 +50,9 @@ extension CertificateState {
     }
 
     private init(from unpacker: inout Unpacker) throws {
-        guard try unpacker.int() == CertificateRecord.packingVersion else { throw Unpacker.Malformed() }
+        let version = try unpacker.int()
+        guard version == Self.packingVersion || version == Self.earlierVersion else { throw Unpacker.Malformed() }
+        let isEarlier = version == Self.earlierVersion
         self.init(name: try Name(try unpacker.string()))
         revision = try unpacker.optional { try $0.int() }
         issuedRevision = try unpacker.optional { try $0.int() }
@@ -56,7 +64,13 @@ extension CertificateState {
             StapleDates(refreshAt: try unpacker.date(), nextUpdate: try unpacker.optional { try $0.date() })
         }
         requested = try unpacker.optional { try RequestedProperties(from: &$0) }
-        issuerHint = try unpacker.optional { try $0.date() }
+        if isEarlier {
+            // A date that nothing was ever written to.
+            _ = try unpacker.optional { try $0.date() }
+        } else {
+            hint = try unpacker.optional { try RenewalHint(from: &$0) }
+            hintCheck = try unpacker.optional { try HintCheck(from: &$0) }
+        }
         dueAt = try unpacker.optional { try $0.date() }
         dueReason = try unpacker.optional { try $0.word(PlanReason.self) }
         consecutiveFailures = try unpacker.int()
@@ -65,8 +79,39 @@ extension CertificateState {
         }
         nextAttemptAt = try unpacker.optional { try $0.date() }
         isWaiting = try unpacker.bool()
+        if !isEarlier { waitingFor = try unpacker.optional { try $0.string() } }
         lastSuccessAt = try unpacker.optional { try $0.date() }
         targets = try unpacker.list { try TargetObservation(from: &$0) }
+    }
+}
+
+extension RenewalHint {
+    fileprivate func pack(into packer: inout Packer) {
+        for date in [start, end, pick, checkAt] { packer.put(date) }
+        packer.put(explanationURL)
+        packer.put(leaf.hex)
+    }
+
+    fileprivate init(from unpacker: inout Unpacker) throws {
+        self.init(
+            start: try unpacker.date(), end: try unpacker.date(), pick: try unpacker.date(),
+            checkAt: try unpacker.date(), explanationURL: try unpacker.optional { try $0.string() },
+            leaf: try unpacker.fingerprint())
+    }
+}
+
+extension HintCheck {
+    fileprivate func pack(into packer: inout Packer) {
+        packer.put(leaf.hex)
+        packer.put(at)
+        packer.put(failures)
+        packer.put(problem)
+    }
+
+    fileprivate init(from unpacker: inout Unpacker) throws {
+        self.init(leaf: try unpacker.fingerprint(), at: try unpacker.date())
+        failures = try unpacker.int()
+        problem = try unpacker.optional { try $0.string() }
     }
 }
 

@@ -67,6 +67,14 @@ enum Schema {
                     ) STRICT;
                     """)
         }
+        migrator.registerMigration("2") { database in
+            try database.execute(
+                sql: """
+                    ALTER TABLE certificate ADD COLUMN hint_check_at REAL;
+                    CREATE INDEX certificate_by_hint_check ON certificate (hint_check_at, name)
+                        WHERE hint_check_at IS NOT NULL;
+                    """)
+        }
         return migrator
     }
 }

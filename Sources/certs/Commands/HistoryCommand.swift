@@ -25,6 +25,10 @@ struct HistoryCommand: AsyncParsableCommand {
         let revision: Int
         let purpose: String
         let reason: String
+        /// Who signed, or was asked last; `null`: nothing was to be issued.
+        @OrNull var issuer: String?
+        /// The issuers that did not sign, and why.
+        let issuerChanges: [ChangeEntry]
         let startedAt: Date
         @OrNull var endedAt: Date?
         /// `open` while it runs or waits.
@@ -32,6 +36,19 @@ struct HistoryCommand: AsyncParsableCommand {
         @OrNull var failure: StatusReport.Failure?
         let steps: [Step]
         let deployments: [DeploymentEntry]
+    }
+
+    struct ChangeEntry: Encodable {
+        let from: String
+        let to: String
+        let code: String
+        let message: String
+        let at: Date
+
+        init(_ change: IssuerChange) {
+            (from, to) = (change.from.rawValue, change.to.rawValue)
+            (code, message, at) = (change.code.rawValue, change.message, change.at)
+        }
     }
 
     struct DeploymentEntry: Encodable {
@@ -71,10 +88,16 @@ struct HistoryCommand: AsyncParsableCommand {
             columns: [
                 Column("certificate") { $0.certificate }, Column("revision", isNumber: true) { String($0.revision) },
                 Column("purpose") { $0.purpose }, Column("started") { Time.text($0.startedAt) },
-                Column("outcome") { $0.outcome }, Column("stage") { $0.failure?.step ?? $0.steps.last?.step ?? "-" },
+                Column("outcome") { $0.outcome }, Column("issuer") { $0.issuer ?? "-" },
+                Column("stage") { $0.failure?.step ?? $0.steps.last?.step ?? "-" },
                 Column("reason") { item in
-                    item.failure.map { "\($0.message) [\($0.code)]" } ?? PlanReason(rawValue: item.reason)?.explanation
-                        ?? item.reason
+                    let reason =
+                        item.failure.map { "\($0.message) [\($0.code)]" }
+                        ?? PlanReason(rawValue: item.reason)?.explanation ?? item.reason
+                    // A failure of all has the reasons of all.
+                    let changes = item.failure == nil ? item.issuerChanges : []
+                    return ([reason] + changes.map { "not \($0.from): \($0.message) [\($0.code)]" })
+                        .joined(separator: "; ")
                 },
             ]
         ).print(output.output)
@@ -89,7 +112,9 @@ struct HistoryCommand: AsyncParsableCommand {
         }
         return Item(
             id: rotation.id, certificate: rotation.certificate.rawValue, revision: rotation.revision,
-            purpose: rotation.purpose.rawValue, reason: rotation.reason.rawValue, startedAt: rotation.startedAt,
+            purpose: rotation.purpose.rawValue, reason: rotation.reason.rawValue,
+            issuer: rotation.issuer?.rawValue, issuerChanges: rotation.issuerChanges.map(ChangeEntry.init),
+            startedAt: rotation.startedAt,
             endedAt: rotation.endedAt, outcome: rotation.outcome?.rawValue ?? "open",
             failure: rotation.failure.map(StatusReport.Failure.init), steps: steps,
             deployments: rotation.deployments.map(DeploymentEntry.init))

@@ -28,6 +28,10 @@ struct PlanCommand: AsyncParsableCommand {
         /// What would be done: issue, or deploy what is issued.
         let action: String
         @OrNull var blockedUntil: Date?
+        /// The failures, or the limit of the issuer.
+        @OrNull var blockedBecause: String?
+        /// Where the CA explains why it asks for this time.
+        @OrNull var explanationUrl: String?
 
         init(_ item: PlanItem) {
             certificate = item.certificate.rawValue
@@ -36,6 +40,8 @@ struct PlanCommand: AsyncParsableCommand {
             due = item.due
             action = item.purpose.rawValue
             _blockedUntil = OrNull(wrappedValue: item.blockedUntil)
+            _blockedBecause = OrNull(wrappedValue: item.blockedBecause)
+            _explanationUrl = OrNull(wrappedValue: item.explanationURL)
         }
     }
 
@@ -56,8 +62,13 @@ struct PlanCommand: AsyncParsableCommand {
                 Column("due") { $0.due ? "now" : "-" },
                 Column("due at") { Time.text($0.dueAt) },
                 Column("action") { $0.action },
-                Column("reason") { PlanReason(rawValue: $0.reason)?.explanation ?? $0.reason },
-                Column("blocked until") { Time.text($0.blockedUntil) },
+                Column("reason") { item in
+                    let reason = PlanReason(rawValue: item.reason)?.explanation ?? item.reason
+                    return reason + (item.explanationUrl.map { " (\($0))" } ?? "")
+                },
+                Column("blocked until") { item in
+                    Time.text(item.blockedUntil) + (item.blockedBecause.map { " (\($0))" } ?? "")
+                },
             ])
     }
 }

@@ -1,18 +1,26 @@
 import ArgumentParser
 import CertsCore
 import CertsEngine
-import CertsIssuers
 import Foundation
 
 struct RevokeCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "revoke", abstract: "Revoke a revision at its CA. It stays deployed: rotate first.")
+        commandName: "revoke", abstract: "Revoke a revision at the CA that signed it.",
+        discussion: """
+            What is revoked stays deployed: rotate first, or use --replace, which renews, deploys and verifies first, and \
+            revokes the old revision then.
+            """)
 
     @OptionGroup var global: GlobalOptions
+    @OptionGroup var output: OutputOptions
     @Argument(help: "The certificate.")
     var name: String
-    @Option(help: "The revision. [default: the newest one that is not the current]")
+    @Option(help: "The revision. [default: the newest one that is not the current; with --replace the current]")
     var revision: Int?
+    @Flag(help: "Replace it first: renew, deploy, verify.")
+    var replace = false
+    @Flag(help: "Prove the right to revoke with the certificate's own key, not with the account.")
+    var byKey = false
     @Option(
         help: "unspecified, keyCompromise, affiliationChanged, superseded or cessationOfOperation.",
         transform: { word in
@@ -22,30 +30,30 @@ struct RevokeCommand: AsyncParsableCommand {
     var reason: RevocationReason = .unspecified
 
     func run() async throws {
-        let assembly = try await Assembly.make(global)
-        let context = assembly.engine.context
-        let declaration = try assembly.declaration(name)
-        guard let issuer = context.issuers[declaration.issuer] as? any RevokingIssuer else {
-            throw CertsError(
-                .usage, "the issuer '\(declaration.issuer)' cannot revoke", subject: name,
-                hint: "revoke at the CA itself")
+        Interruption.finishesFirst()
+        let reporter = RotationReporter()
+        let assembly = try await Assembly.make(global, progress: { reporter.report($0) })
+        let certificate = try assembly.declaration(name).name
+        if replace { return try await replaceFirst(assembly.engine, certificate) }
+        let revoked = try await assembly.engine.revoke(certificate, revision: revision, reason: reason, byKey: byKey)
+        Terminal.print("revoked \(name) revision \(revoked.revision)")
+        if revoked.isCurrent {
+            Terminal.note("this revision is still served: rotate now with `certs rotate \(name)`")
         }
-        let current = try await context.revisions.currentRevision(of: declaration.name)
-        let known = try await context.revisions.revisions(of: declaration.name)
-        guard let wanted = revision ?? known.last(where: { $0 != current }) else {
-            throw CertsError(
-                .certificateMissing, "'\(name)' has no revision besides the current one", subject: name,
-                hint: "rotate first, or name the current one with --revision \(current ?? 1)")
+    }
+
+    private func replaceFirst(_ engine: RotationEngine, _ certificate: Name) async throws {
+        try await engine.recover()
+        let done = try await engine.replaceAndRevoke(certificate, revision: revision, reason: reason, byKey: byKey)
+        try RotationResults([done.rotation]).print(output.output)
+        if let revoked = done.revoked {
+            Terminal.note("revoked \(name) revision \(revoked)")
+        } else {
+            Terminal.note(
+                "nothing is revoked, because the new certificate is not seen served; later: "
+                    + "`certs revoke \(name) --revision REVISION`")
         }
-        let manifest = try await context.manifest(of: declaration.name, revision: wanted)
-        for member in KeyPolicy.members(of: manifest.requested.keyAlgorithms) {
-            guard let leaf = try await context.storedChain(declaration.name, wanted, member.slot).first else {
-                continue
-            }
-            try await issuer.revoke(
-                RevocationTarget(record: leaf.record, der: leaf.der), reason: reason, now: Date())
-        }
-        Terminal.print("revoked \(name) revision \(wanted), serial \(manifest.record.serial)")
-        if wanted == current { Terminal.note("this revision is still served: rotate now with `certs rotate \(name)`") }
+        let status = ExitStatus(done.rotation)
+        if status != .done { throw status }
     }
 }

@@ -28,11 +28,19 @@ struct RotateCommand: AsyncParsableCommand {
         if dryRun { return try await printPreview(assembly.engine, wanted) }
         let recovered = try await assembly.engine.recover()
         let rotated =
-            wanted.isEmpty && !all ? try await assembly.engine.rotateDue() : await assembly.engine.rotate(wanted)
+            wanted.isEmpty && !all ? try await Self.rotateDue(assembly.engine) : await assembly.engine.rotate(wanted)
+        // The CA is asked about a new certificate as soon as it is there.
+        if rotated.contains(where: \.isRotated) { await assembly.engine.refreshHints() }
         let results = Self.merged(recovered, rotated)
         try RotationResults(results).print(output.output)
         let status = ExitStatus(results)
         if status != .done { throw status }
+    }
+
+    private static func rotateDue(_ engine: RotationEngine) async throws -> [RotationEngine.Result] {
+        try await engine.reconcile()
+        await engine.refreshHints()
+        return try await engine.rotateDue()
     }
 
     /// What an interrupted rotation came to is told too when it ended badly, unless its certificate was worked on again.

@@ -45,9 +45,16 @@ struct StatusCommand: AsyncParsableCommand {
         Column("not after") { Time.text($0.notAfter) },
         Column("due at") { Time.text($0.dueAt) },
         Column("served") { Self.served($0) },
+        Column("next attempt") { Self.rest($0) },
         Column("revision", isNumber: true) { $0.revision.map(String.init) ?? "-" },
         Column("sha256") { $0.sha256.map { String($0.prefix(16)) } ?? "-" },
     ]
+
+    /// Until when it rests, and why.
+    private static func rest(_ entry: StatusReport.Entry) -> String {
+        guard let because = entry.nextAttemptBecause else { return entry.waitingFor.map { "waits: \($0)" } ?? "-" }
+        return "\(Time.text(entry.nextAttemptAt)): \(because)"
+    }
 
     /// `2/2`: how many endpoints were last seen serving what they should.
     private static func served(_ entry: StatusReport.Entry) -> String {

@@ -32,7 +32,7 @@ final class RotationReporter: Sendable {
         switch rotation.step {
         case .key: return "making the key"
         case .request: return "making the request"
-        case .issue: return rotation.resumeHandle == nil ? "asking the issuer" : "waiting for the issuer"
+        case .issue: return issuing(rotation)
         case .check: return "checking the certificate"
         case .stage: return "staging the bundle"
         case .prepare: return "looking at\(target)"
@@ -44,6 +44,13 @@ final class RotationReporter: Sendable {
         case .abandon: return "abandoning"
         case .finished: return end(rotation)
         }
+    }
+
+    private static func issuing(_ rotation: Rotation) -> String {
+        let issuer = rotation.issuer.map { " \($0)" } ?? ""
+        if rotation.isWaiting { return "waiting for the issuer\(issuer)" }
+        guard let change = rotation.issuerChanges.last else { return "asking the issuer\(issuer)" }
+        return TerminalText.sanitized("asking\(issuer), because of \(change.from): \(change.message)")
     }
 
     private static func end(_ rotation: Rotation) -> String {
@@ -86,17 +93,18 @@ struct RotationResults {
                 Item(
                     certificate: rotation.certificate.rawValue, outcome: "waiting", revision: rotation.revision,
                     code: nil,
-                    message: "the issuer has not answered yet",
-                    hint: "`certs csr \(rotation.certificate)` prints the request; bring the answer with `certs import`"
-                )
+                    message: Self.waiting(rotation),
+                    hint: rotation.resumeAt == nil
+                        ? "`certs csr \(rotation.certificate)` prints the request; bring the answer with `certs import`"
+                        : "`certs rotate` goes on then")
             case .skipped(let item):
                 Item(
                     certificate: item.certificate.rawValue, outcome: item.due ? "blocked" : "not-due", revision: nil,
                     code: nil,
                     message: item.due
-                        ? "resting after failures until \(Time.text(item.blockedUntil))"
+                        ? "rests until \(Time.text(item.blockedUntil))" + (item.blockedBecause.map { ": \($0)" } ?? "")
                         : "due at \(Time.text(item.dueAt))",
-                    hint: item.due ? "try now with `certs rotate \(item.certificate)`" : nil)
+                    hint: item.due && !item.isWaiting ? "try now with `certs rotate \(item.certificate)`" : nil)
             case .failed(let name, let error):
                 Item(
                     certificate: name.rawValue, outcome: error.code == .lockHeld ? "busy" : "failed", revision: nil,
@@ -105,6 +113,13 @@ struct RotationResults {
                     hint: error.hint)
             }
         }
+    }
+
+    /// For a person's answer there is no time.
+    private static func waiting(_ rotation: Rotation) -> String {
+        guard let at = rotation.resumeAt else { return "the issuer has not answered yet" }
+        let what = rotation.resumeHandles.waitingFor.map { " for \($0)" } ?? ""
+        return TerminalText.sanitized("waits\(what) until \(Time.text(at))")
     }
 
     private static func success(_ rotation: Rotation) -> String {

@@ -59,6 +59,19 @@ package struct IssuanceLedger: Sendable, Hashable, Codable {
         }
     }
 
+    /// What of these can be asked for now, in their order; the others learn their turn.
+    package func admit(_ demands: [IssuanceDemand], _ limits: IssuanceLimits, now: Date) -> [Admission] {
+        var ledger = self
+        return demands.map { demand in
+            guard let wait = ledger.wait(for: demand, limits, now: now) else {
+                ledger.take(for: demand, limits, now: now)
+                return .now
+            }
+            ledger.take(for: demand, limits, now: now, onlyEmpty: true)
+            return .wait(until: wait.until, because: wait.because)
+        }
+    }
+
     // MARK: The others
 
     package func waitForAccount(_ limits: IssuanceLimits, now: Date) -> (until: Date, because: String)? {

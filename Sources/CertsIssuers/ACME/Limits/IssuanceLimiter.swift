@@ -34,6 +34,13 @@ package struct IssuanceLimiter: Sendable {
         package let subject: String?
         package let left: Int
         package let of: Int
+
+        package init(limit: String, subject: String?, left: Int, of: Int) {
+            self.limit = limit
+            self.subject = subject
+            self.left = left
+            self.of = of
+        }
     }
 
     // MARK: Before a request
@@ -81,15 +88,7 @@ package struct IssuanceLimiter: Sendable {
 
     /// What of these can be asked for now, in their order: as ``LimitedIssuer/admit(_:now:)``.
     package func admit(_ demands: [IssuanceDemand], now: Date) async throws -> [Admission] {
-        var ledger = try await ledger(now)
-        return demands.map { demand in
-            guard let wait = ledger.wait(for: demand, limits, now: now) else {
-                ledger.take(for: demand, limits, now: now)
-                return .now
-            }
-            ledger.take(for: demand, limits, now: now, onlyEmpty: true)
-            return .wait(until: wait.until, because: wait.because)
-        }
+        try await ledger(now).admit(demands, limits, now: now)
     }
 
     package func remaining(

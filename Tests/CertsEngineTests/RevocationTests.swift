@@ -1,0 +1,117 @@
+import CertsCore
+import CertsCrypto
+import CertsEngine
+import CertsTesting
+import Foundation
+import Testing
+
+@Suite(.timeLimit(.minutes(5))) struct RevocationTests {
+    let name = EngineWorld.name
+
+    @Test func replacesFirstThenRevokesTheOldOne() async throws {
+        let world = try await EngineWorld()
+        let engine = world.engine()
+        _ = await engine.rotate([name])
+        let old = try #require(try await world.current())
+        let done = try await engine.replaceAndRevoke(name, revision: nil, reason: .superseded)
+        #expect(done.rotation.rotation?.outcome == .committed)
+        #expect(done.revoked == 1)
+        #expect(world.issuer.revoked.map(\.target.record.sha256) == [old.hex])
+        #expect(world.issuer.revoked.first?.target.key == nil)
+        #expect(try await world.current() != old)
+        let manifest = try await engine.context.manifest(of: name, revision: 1)
+        #expect(manifest.revocation == Revocation(at: world.clock.now.wall, reason: .superseded))
+    }
+
+    @Test func revokesNothingWhileTheNewOneIsNotSeenServed() async throws {
+        let world = try await EngineWorld()
+        let engine = world.engine()
+        _ = await engine.rotate([name])
+        world.targets[0].live.failing = ["verify"]
+        let done = try await engine.replaceAndRevoke(name, revision: nil, reason: .keyCompromise)
+        #expect(done.rotation.rotation?.outcome == .rolledBack)
+        #expect(done.revoked == nil)
+        #expect(world.issuer.revoked.isEmpty)
+    }
+
+    @Test func aRevokedRevisionIsNeverServedAgain() async throws {
+        let world = try await EngineWorld()
+        let engine = world.engine()
+        for _ in 1...3 { _ = await engine.rotate([name]) }
+        try await engine.revoke(name, revision: 2, reason: .keyCompromise)
+        let error = try #require(await engine.rollBack(name, to: 2).error)
+        #expect(error.code == .usage)
+        #expect(error.message.contains("revoked"))
+        #expect(error.message.contains("keyCompromise"))
+        #expect(await engine.rollBack(name, to: nil).rotation?.revision == 1, "the newest that is not revoked")
+        try await engine.revoke(name, revision: 1, reason: .unspecified)
+        #expect(await engine.deploy([name]).first?.error?.message.contains("revoked") == true)
+    }
+
+    @Test func theFirstTimeAndReasonStay() async throws {
+        let world = try await EngineWorld()
+        let engine = world.engine()
+        _ = await engine.rotate([name])
+        let first = world.clock.now.wall
+        let revoked = try await engine.revoke(name, revision: 1, reason: .superseded)
+        #expect(revoked.isCurrent)
+        world.clock.advance(by: 60)
+        try await engine.revoke(name, revision: 1, reason: .keyCompromise)
+        let manifest = try await engine.context.manifest(of: name, revision: 1)
+        #expect(manifest.revocation == Revocation(at: first, reason: .superseded))
+    }
+
+    @Test func byItsKeyEachLeafIsProvenByItsOwn() async throws {
+        let world = try await EngineWorld()
+        var declarations = world.declarations
+        declarations.certificates[0].key.algorithms = [.ecdsaP256, .rsa2048]
+        let engine = world.engine(declarations: declarations)
+        _ = await engine.rotate([name])
+        try await engine.revoke(name, revision: 1, reason: .keyCompromise, byKey: true)
+        #expect(world.issuer.revoked.count == 2)
+        for (target, _) in world.issuer.revoked {
+            let key = try PrivateKey(pem: try #require(target.key))
+            #expect(try Certificate(der: target.der).record.spkiSHA256 == target.record.spkiSHA256)
+            let isRSA = target.record.keyAlgorithm.hasPrefix("rsa")
+            #expect((key.algorithm == .rsa2048) == isRSA)
+        }
+    }
+
+    @Test func theIssuerThatSignedIsAsked() async throws {
+        let world = try await EngineWorld(otherIssuers: ["second"])
+        world.issuer.behaviour = .fails(.later)
+        let engine = world.engine()
+        _ = await engine.rotate([name])
+        world.issuer.behaviour = .honest
+        let done = try await engine.replaceAndRevoke(name, revision: nil, reason: .superseded)
+        #expect(done.revoked == 1)
+        #expect((world.issuer.revoked.count, world.others[0].revoked.count) == (0, 1))
+    }
+
+    @Test func aKeyThatIsNoSecretIsNotKept() async throws {
+        let world = try await EngineWorld()
+        var declarations = world.declarations
+        declarations.certificates[0].key.reuse = true
+        let engine = world.engine(declarations: declarations)
+        _ = await engine.rotate([name])
+        _ = await engine.rotate([name])
+        func spki(_ revision: Int) async throws -> String? {
+            try await engine.context.manifest(of: name, revision: revision).record.spkiSHA256
+        }
+        #expect(try await spki(1) == spki(2))
+        let done = try await engine.replaceAndRevoke(name, revision: nil, reason: .keyCompromise)
+        #expect(done.revoked == 2)
+        #expect(try await spki(3) != spki(2))
+    }
+
+    @Test func anIssuerThatCannotRevokeIsNotReplacedFirst() async throws {
+        let world = try await EngineWorld()
+        _ = await world.engine().rotate([name])
+        var context = world.engine().context
+        context.issuers[world.issuer.name] = nil
+        await #expect(throws: CertsError(.usage, "")) {
+            _ = try await RotationEngine(context).replaceAndRevoke(name, revision: nil, reason: .superseded)
+        }
+        #expect(try await world.revisions() == [1])
+    }
+}
