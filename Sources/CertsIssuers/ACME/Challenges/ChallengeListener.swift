@@ -15,9 +15,9 @@ protocol StoppableListener: Sendable {
 /// proofs meanwhile, and whether it does is what the self-check finds out. `SO_REUSEPORT`, which would let both listen, is
 /// no way: HAProxy sets it too, and a listener of ours on a port of HAProxy's would get half of its visitors.
 final class ChallengeListener<Proof: Sendable>: Sendable {
-    /// Finds what is asked for: here first, then in the files of all processes.
+    /// Finds a proof of another process.
     typealias Lookup = @Sendable (String) async -> Proof?
-    typealias Open = @Sendable (SocketAddress, @escaping Lookup) throws(CertsError) -> any StoppableListener
+    typealias Open = @Sendable (SocketAddress, ShownProofs<Proof>) throws(CertsError) -> any StoppableListener
 
     private enum Outcome { case refused, shown, waits, failed(CertsError) }
 
@@ -62,7 +62,7 @@ final class ChallengeListener<Proof: Sendable>: Sendable {
             }
             guard state.running == nil, !state.isWaiting else { return .shown }
             do throws(CertsError) {
-                state.running = try open(address, lookup)
+                state.running = try open(address, proofs)
                 return .shown
             } catch {
                 if error.code == .listenInUse {
@@ -113,7 +113,7 @@ final class ChallengeListener<Proof: Sendable>: Sendable {
                     return true
                 }
                 // Any failure counts as "taken": the proof is shown already, so there is nobody to tell but the self-check.
-                guard let listener = try? open(address, lookup) else { return false }
+                guard let listener = try? open(address, proofs) else { return false }
                 state.running = listener
                 state.isWaiting = false
                 return true
@@ -123,15 +123,24 @@ final class ChallengeListener<Proof: Sendable>: Sendable {
     }
 
     /// Holds `self` weakly: the listener belongs to it, not the other way round.
-    private var lookup: Lookup {
-        { [weak self] key in
-            guard let self else { return nil }
-            let (own, sources) = self.state.withLock { ($0.shown[key], $0.sources.values.map(\.lookup)) }
-            if let own { return own }
-            for source in sources { if let found = await source(key) { return found } }
-            return nil
-        }
+    private var proofs: ShownProofs<Proof> {
+        ShownProofs(
+            here: { [weak self] key in self?.state.withLock { $0.shown[key] } },
+            elsewhere: { [weak self] key in
+                for source in self?.state.withLock({ $0.sources.values.map(\.lookup) }) ?? [] {
+                    if let found = await source(key) { return found }
+                }
+                return nil
+            })
     }
+}
+
+/// What a listener may show.
+struct ShownProofs<Proof: Sendable>: Sendable {
+    /// Of this process: there without a wait, so that a CA is answered whatever the tasks of this process do.
+    let here: @Sendable (String) -> Proof?
+    /// Of other processes.
+    let elsewhere: @Sendable (String) async -> Proof?
 }
 
 /// The listeners of this process, one for each address, however many issuers show something there.
@@ -149,8 +158,8 @@ final class ChallengeListeners: Sendable {
     func http(_ address: SocketAddress) -> ChallengeListener<String> {
         state.withLock { state in
             if let known = state.http[address] { return known }
-            let new = ChallengeListener<String>(address) { (address, lookup) throws(CertsError) in
-                try HTTP01Responder(address, lookup: lookup)
+            let new = ChallengeListener<String>(address) { (address, proofs) throws(CertsError) in
+                try HTTP01Responder(address, proofs)
             }
             state.http[address] = new
             return new
@@ -160,8 +169,8 @@ final class ChallengeListeners: Sendable {
     func tls(_ address: SocketAddress) -> ChallengeListener<ALPNProof> {
         state.withLock { state in
             if let known = state.tls[address] { return known }
-            let new = ChallengeListener<ALPNProof>(address) { (address, lookup) throws(CertsError) in
-                try ALPNResponder(address, lookup: lookup)
+            let new = ChallengeListener<ALPNProof>(address) { (address, proofs) throws(CertsError) in
+                try ALPNResponder(address, proofs)
             }
             state.tls[address] = new
             return new

@@ -31,6 +31,7 @@ package enum HAProxyChallengeRules {
         # http-01: the CA asks for http://NAME\(ChallengeToken.pathPrefix)TOKEN on port \(port).
         # With a frontend on port \(port) of your own, add the acl and the use_backend to it, and `unless certs_acme_path` to
         # each rule that redirects, denies or asks for a login, as here to the redirect.
+        # Names with an IPv6 address are asked for there: `bind :::\(port) v4v6`.
         frontend certs_acme_http_in
             mode http
             bind :\(port)
@@ -54,7 +55,7 @@ package enum HAProxyChallengeRules {
         # tls-alpn-01: the CA shakes hands on port \(port) with the protocol \(protocolName), and certs answers.
         # This frontend takes over `bind :\(port)`. In your TLS frontend, put in place of that line
         #     bind \(innerAddress) accept-proxy ssl …       (what stood after `ssl` before)
-        # `accept-proxy` keeps the addresses of the clients.
+        # `accept-proxy` keeps the addresses of the clients. Names with an IPv6 address: `bind :::\(port) v4v6`.
         frontend certs_acme_tls_in
             mode tcp
             bind :\(port)

@@ -95,7 +95,13 @@ import Testing
 
         init(_ limits: HTTP01Responder.Limits = .init()) throws {
             address = try ChallengeScene.address(LoopbackPort.reserve())
-            responder = try HTTP01Responder(address, limits: limits) { $0 == "token" ? "token.thumbprint" : nil }
+            responder = try HTTP01Responder(
+                address, limits: limits,
+                ShownProofs { _ in
+                    nil
+                } elsewhere: {
+                    $0 == "token" ? "token.thumbprint" : nil
+                })
         }
 
         func answers() async throws -> Bool {

@@ -22,8 +22,7 @@ final class HTTP01Responder: StoppableListener {
     /// It listens when this returns.
     /// - Throws: `listen.inUse`, `listen.failed`.
     init(
-        _ address: CertsCore.SocketAddress, limits: Limits = Limits(),
-        lookup: @escaping ChallengeListener<String>.Lookup
+        _ address: CertsCore.SocketAddress, limits: Limits = Limits(), _ proofs: ShownProofs<String>
     ) throws(CertsError) {
         // One loop for the listener and all its connections, so that their number needs no lock.
         let loop = MultiThreadedEventLoopGroup.singleton.next()
@@ -37,7 +36,7 @@ final class HTTP01Responder: StoppableListener {
                     let pipeline = channel.pipeline.syncOperations
                     try pipeline.addHandler(RequestBounds(limits))
                     try pipeline.configureHTTPServerPipeline(withPipeliningAssistance: false)
-                    try pipeline.addHandler(ChallengeExchange(lookup))
+                    try pipeline.addHandler(ChallengeExchange(proofs))
                     channel.closeFuture.assumeIsolated().whenComplete { _ in connections.value.remove(channel) }
                 }
             }
@@ -102,10 +101,10 @@ private final class ChallengeExchange: ChannelInboundHandler {
     typealias InboundIn = HTTPServerRequestPart
     typealias OutboundOut = HTTPServerResponsePart
 
-    private let lookup: ChallengeListener<String>.Lookup
+    private let proofs: ShownProofs<String>
     private var hasBegun = false
 
-    init(_ lookup: @escaping ChallengeListener<String>.Lookup) { self.lookup = lookup }
+    init(_ proofs: ShownProofs<String>) { self.proofs = proofs }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         // The end of the header is enough; nobody sends a body with a question.
@@ -117,13 +116,14 @@ private final class ChallengeExchange: ChannelInboundHandler {
         guard let token = ChallengeToken.requested(by: head.uri) else {
             return answer(.notFound, nil, to: head, context)
         }
-        let lookup = lookup
+        if let own = proofs.here(token) { return answer(.ok, own, to: head, context) }
+        let elsewhere = proofs.elsewhere
         let bound = NIOLoopBound((handler: self, context: context), eventLoop: context.eventLoop)
-        context.eventLoop.makeFutureWithTask { await lookup(token) }.whenComplete { result in
+        context.eventLoop.makeFutureWithTask { await elsewhere(token) }.whenComplete { result in
             let (handler, context) = bound.value
             guard context.channel.isActive else { return }
-            let found = try? result.get()
-            handler.answer(found == nil ? .notFound : .ok, found ?? nil, to: head, context)
+            let found = (try? result.get()) ?? nil
+            handler.answer(found == nil ? .notFound : .ok, found, to: head, context)
         }
     }
 

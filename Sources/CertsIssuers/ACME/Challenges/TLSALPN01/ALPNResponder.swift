@@ -40,10 +40,10 @@ final class ALPNResponder: StoppableListener {
 
     /// It listens when this returns.
     /// - Throws: `listen.inUse`, `listen.failed`.
-    init(_ address: SocketAddress, lookup: @escaping ChallengeListener<ALPNProof>.Lookup) throws(CertsError) {
+    init(_ address: SocketAddress, _ proofs: ShownProofs<ALPNProof>) throws(CertsError) {
         listener = try TLSListener(address) { hello in
             guard hello.protocols.contains(ChallengeCertificate.applicationProtocol), let name = hello.serverName,
-                let proof = Self.waiting(for: name, lookup)
+                let proof = proofs.here(name) ?? Self.waiting(for: name, proofs.elsewhere)
             else { return nil }
             return TLSListener.Identity(
                 chain: [proof.certificate], key: proof.key,
