@@ -57,7 +57,11 @@ package enum ChallengeCertificate {
         guard let shown = digestShown(by: certificate) else {
             return "it has no acmeIdentifier extension: it is an ordinary certificate"
         }
-        if names != [identifier] { return "it is for \(names.map(\.value).joined(separator: ", "))" }
+        let wanted: AlternativeName =
+            if case .dns(let name) = identifier { .dns(name.lowercased()) } else { identifier }
+        if names != [wanted] {
+            return "it is for \(names.map(\.value).joined(separator: ", "))"
+        }
         if !shown.isCritical { return "its acmeIdentifier extension is not critical" }
         return shown.digest == digest ? nil : "it answers another challenge"
     }

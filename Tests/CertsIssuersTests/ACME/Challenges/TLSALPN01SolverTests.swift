@@ -86,6 +86,7 @@ import Testing
         }
         let octets = Data([4, 32]) + digest
         #expect(try objection(octets) == nil)
+        #expect(try objection(octets, ["WWW.example.com"]) == nil)
         #expect(try objection(nil)?.contains("no acmeIdentifier") == true)
         #expect(try objection(octets, ["www.example.com", "b.example.com"])?.contains("b.example.com") == true)
         #expect(try objection(octets, critical: false)?.contains("critical") == true)

@@ -5,48 +5,22 @@ import Foundation
 /// Asks for a proof from outside, as a CA would (RFC 8555 §8.3, CA/Browser Forum BR 3.2.2.4.19): over plain HTTP on port
 /// 80, with at most ten redirects to port 80 or 443 and no look at certificates.
 struct HTTP01Check: Sendable {
-    private let selfCheck: SelfCheck
-    /// The address that we should listen on and another process has.
-    private let isElsewhere: @Sendable () -> SocketAddress?
+    private let outside: OutsideLook
+    private var selfCheck: SelfCheck { outside.selfCheck }
     private let client = HTTPClient(userAgent: "certs (self-check of http-01)")
 
     static let maximumRedirects = 10
-    /// Of one request.
-    private static let patience: TimeInterval = 10
     /// A key authorization has some 90 bytes; what is more is a page of somebody else.
     private static let maximumBody = 64 << 10
 
     init(_ selfCheck: SelfCheck, isElsewhere: @escaping @Sendable () -> SocketAddress? = { nil }) {
-        self.selfCheck = selfCheck
-        self.isElsewhere = isElsewhere
-    }
-
-    /// Why the proof was not seen.
-    private struct Miss: Error {
-        let what: String
-        let remedy: String
+        outside = OutsideLook(selfCheck: selfCheck, isElsewhere: isElsewhere)
     }
 
     /// Looks until the proof is seen.
-    /// - Throws: `issuer.challengeFailed` when the time is over, with what was seen last; `cancelled`.
+    /// - Throws: as ``OutsideLook``.
     func run(_ proof: ChallengeProof) async throws {
-        let clock = ContinuousClock()
-        let end = clock.now + .seconds(selfCheck.timeout)
-        var pause = Duration.milliseconds(50)
-        while true {
-            // The last look gets a moment as well: "timed out" would hide what is seen there.
-            let left = max(2, (end - clock.now) / .seconds(1))
-            let miss: Miss
-            do {
-                try await look(for: proof, within: min(Self.patience, left))
-                return
-            } catch let error as Miss {
-                miss = error
-            }
-            guard clock.now + pause < end else { throw failure(proof, miss) }
-            do { try await clock.sleep(for: pause) } catch { throw CertsError.wrapping(error) }
-            pause = min(pause * 2, .seconds(1))
-        }
+        try await outside(for: proof) { try await look(for: proof, within: $0) }
     }
 
     private func look(for proof: ChallengeProof, within seconds: TimeInterval) async throws {
@@ -61,7 +35,8 @@ struct HTTP01Check: Sendable {
             }
             url = try target(of: response, from: url)
         }
-        throw Miss(what: "more than \(Self.maximumRedirects) redirects", remedy: "leave the path out of the redirects")
+        throw ProofMiss(
+            what: "more than \(Self.maximumRedirects) redirects", remedy: "leave the path out of the redirects")
     }
 
     private func firstURL(_ proof: ChallengeProof) throws -> URL {
@@ -71,7 +46,7 @@ struct HTTP01Check: Sendable {
         parts.port = selfCheck.port
         parts.path = ChallengeToken.pathPrefix + (try ChallengeToken.validated(proof.token))
         guard let url = parts.url else {
-            throw Miss(what: "'\(proof.identifier.value)' cannot stand in a URL", remedy: "check the name")
+            throw ProofMiss(what: "'\(proof.identifier.value)' cannot stand in a URL", remedy: "check the name")
         }
         return url
     }
@@ -92,7 +67,7 @@ struct HTTP01Check: Sendable {
             return try await client.send(request)
         } catch {
             let port = selfCheck.port ?? 80
-            throw Miss(
+            throw ProofMiss(
                 what: error.message,
                 remedy:
                     "\(error.hint ?? "check the way there"); the CA comes to port \(port) of each address of the name")
@@ -114,13 +89,13 @@ struct HTTP01Check: Sendable {
             let scheme = target.scheme?.lowercased(), ["http", "https"].contains(scheme), target.host() != nil,
             target.user() == nil
         else {
-            throw Miss(
+            throw ProofMiss(
                 what: "status \(response.status) with a redirect to '\(shown)', which no CA follows",
                 remedy: "leave the path out of the redirects")
         }
         let port = target.port ?? (scheme == "https" ? 443 : 80)
         guard [80, 443].contains(port) || port == selfCheck.port else {
-            throw Miss(
+            throw ProofMiss(
                 what: "a redirect to port \(port) ('\(shown)'); a CA follows only to 80 and 443",
                 remedy: "redirect to one of those ports, or leave the path out of the redirects")
         }
@@ -134,7 +109,7 @@ struct HTTP01Check: Sendable {
         if response.status == 200, text == proof.keyAuthorization { return }
         let shown = TerminalText.sanitized(String(text.prefix(100)), limit: 200)
         let what = "\(url.absoluteString) answers with status \(response.status) and '\(shown)'"
-        throw Miss(what: what, remedy: remedy(response.status))
+        throw ProofMiss(what: what, remedy: remedy(response.status))
     }
 
     private func remedy(_ status: Int) -> String {
@@ -148,15 +123,5 @@ struct HTTP01Check: Sendable {
             "route \(ChallengeToken.pathPrefix) of port 80 to `certs`; "
                 + "`certs acme haproxy-rules ISSUER` prints the rules for HAProxy"
         }
-    }
-
-    private func failure(_ proof: ChallengeProof, _ miss: Miss) -> CertsError {
-        let elsewhere = isElsewhere().map {
-            "; \($0) is in use: by another `certs` that answers for us as well, or by a stranger (`ss -ltnp`)"
-        }
-        return CertsError(
-            .challengeFailed,
-            "the answer to the challenge http-01 of \(proof.identifier.value) is not seen from outside: \(miss.what)",
-            subject: proof.identifier.value, hint: miss.remedy + (elsewhere ?? ""), retry: .later)
     }
 }
