@@ -6,6 +6,7 @@ import Foundation
 final class EasyHandle {
     private let pointer: UnsafeMutableRawPointer
     private var headerList: UnsafeMutablePointer<curl_slist>?
+    private var connectList: UnsafeMutablePointer<curl_slist>?
     /// libcurl keeps a pointer to it from `setBody` until it is freed.
     private var bodyBytes: UnsafeMutableRawBufferPointer?
     /// libcurl keeps a pointer to it from `setBodyOnce` until it is reset or freed.
@@ -29,6 +30,8 @@ final class EasyHandle {
         curl_easy_reset(pointer)
         curl_slist_free_all(headerList)
         headerList = nil
+        curl_slist_free_all(connectList)
+        connectList = nil
         releaseBody()
         errorText.initialize(repeating: 0, count: certs_curl_error_size())
         try check(certs_curl_setopt_pointer(pointer, CURLOPT_ERRORBUFFER, errorText), CURLOPT_ERRORBUFFER)
@@ -38,6 +41,7 @@ final class EasyHandle {
         // The handle first: it refers to the rest.
         curl_easy_cleanup(pointer)
         curl_slist_free_all(headerList)
+        curl_slist_free_all(connectList)
         releaseBody()
         errorText.deallocate()
     }
@@ -100,6 +104,16 @@ final class EasyHandle {
             headerList = longer
         }
         try check(certs_curl_setopt_list(pointer, CURLOPT_HTTPHEADER, headerList), CURLOPT_HTTPHEADER)
+    }
+
+    /// Whatever the URL says, connects to `host` and `port`; once for each handle.
+    func setConnectTo(host: String, port: Int) throws(CertsError) {
+        // Two empty fields stand for any host and any port of the URL.
+        guard let list = curl_slist_append(connectList, "::\(host.contains(":") ? "[\(host)]" : host):\(port)") else {
+            throw CertsError(.http, "out of memory for an address", hint: "free memory", retry: .later)
+        }
+        connectList = list
+        try check(certs_curl_setopt_list(pointer, CURLOPT_CONNECT_TO, connectList), CURLOPT_CONNECT_TO)
     }
 
     /// Carries out the request; blocks until it is done. `received` gets the bytes.

@@ -55,7 +55,9 @@ package struct HTTPClient: Sendable {
         func refuse(_ why: String) -> CertsError {
             CertsError(.http, "\(subject): \(why)", subject: subject, hint: "correct the address or the header field")
         }
-        let texts = [request.url, request.unixSocket ?? ""] + request.headers.flatMap { [$0.name, $0.value] }
+        let texts =
+            [request.url, request.unixSocket ?? "", request.connectTo?.host ?? ""]
+            + request.headers.flatMap { [$0.name, $0.value] }
         // A line break would begin a header field or a request of its own.
         guard texts.allSatisfy({ $0.utf8.allSatisfy { $0 >= 0x20 && $0 != 0x7f } }) else {
             throw refuse("control characters in the request")
@@ -90,13 +92,14 @@ package struct HTTPClient: Sendable {
         // Passwords in ~/.netrc are none of our business.
         try handle.set(CURLOPT_NETRC, Int(CURL_NETRC_IGNORED.rawValue))
         try handle.set(CURLOPT_USERAGENT, userAgent)
-        try handle.set(CURLOPT_SSL_VERIFYPEER, 1)
-        try handle.set(CURLOPT_SSL_VERIFYHOST, 2)
+        try handle.set(CURLOPT_SSL_VERIFYPEER, request.acceptsAnyCertificate ? 0 : 1)
+        try handle.set(CURLOPT_SSL_VERIFYHOST, request.acceptsAnyCertificate ? 0 : 2)
         if let caFile {
             try handle.set(CURLOPT_CAINFO, caFile)
             // Without this the system's directory is trusted as well.
             try handle.set(CURLOPT_CAPATH, nil)
         }
+        if let place = request.connectTo { try handle.setConnectTo(host: place.host, port: place.port) }
         if let socket = request.unixSocket { try handle.set(CURLOPT_UNIX_SOCKET_PATH, socket) }
         try configureLimits(handle, request.limits)
         try configureMethod(handle, request)

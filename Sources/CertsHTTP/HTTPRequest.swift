@@ -19,6 +19,10 @@ package struct HTTPRequest: Sendable {
     package var body: Data?
     /// Connects to this Unix socket instead of the host in `url`, which still names the `Host`.
     package var unixSocket: String?
+    /// Connects there instead of to the host and port in `url`, which still names the `Host` and the server name.
+    package var connectTo: (host: String, port: Int)?
+    /// Whether any certificate of the server is taken, or only one that the CAs vouch for and that fits the host.
+    package var acceptsAnyCertificate = false
     package var limits: Limits
 
     package init(

@@ -81,6 +81,18 @@ struct HTTPClientTests {
         #expect(error?.description.contains("/nonexistent/x.sock") == true)
     }
 
+    @Test("connects elsewhere and still names the host of the URL")
+    func connectTo() async throws {
+        let server = try RawServer { request, connection in
+            let host = request.split(separator: "\r\n").first { $0.hasPrefix("Host: ") } ?? ""
+            connection.write("HTTP/1.1 200 OK\r\nContent-Length: \(host.utf8.count)\r\n\r\n\(host)")
+        }
+        var request = HTTPRequest(.get, "http://ca.example.com:81/")
+        request.connectTo = ("127.0.0.1", Int(server.port))
+        let response = try await HTTPClient().send(request)
+        #expect(response.body == Data("Host: ca.example.com:81".utf8))
+    }
+
     @Test("follows no redirect")
     func redirect() async throws {
         let server = try RawServer { request, connection in

@@ -102,4 +102,20 @@ struct TLSTests {
             try await HTTPClient().send(HTTPRequest(.get, "https://127.0.0.1:\(server.port)/"))
         }
     }
+
+    @Test("takes any certificate, also for another name, only where the request says so")
+    func anyCertificate() async throws {
+        let server = try await TLSServer()
+        _ = try await server.get(trusting: "right.pem")
+        var request = HTTPRequest(.get, "https://ca.example.com/")
+        request.connectTo = ("127.0.0.1", server.port)
+        do {
+            _ = try await HTTPClient().send(request)
+            Issue.record("a certificate of an unknown CA was accepted")
+        } catch {
+            #expect(error.retry == .never)
+        }
+        request.acceptsAnyCertificate = true
+        #expect(try await HTTPClient().send(request).status == 200)
+    }
 }

@@ -13,6 +13,8 @@ package struct ProbeResult: Sendable {
     package let cipher: String
     /// What the server signed the handshake with: `rsa`, `ecdsa`, `ed25519`; `nil` for a key exchange without signature.
     package let signatureType: String?
+    /// What was agreed on of the protocols that were offered (RFC 7301).
+    package let applicationProtocol: String?
     /// DER of the OCSP response that was stapled.
     package let ocspStaple: Data?
     /// From the first connect to the end of the handshake, in seconds.

@@ -16,6 +16,8 @@ package struct TLSProbe: Sendable {
     package var deadline: Duration
     package var versions: Versions
     package var signatureAlgorithms: SignatureAlgorithms
+    /// To offer (RFC 7301), in order of preference; empty: the extension is not sent.
+    package var applicationProtocols: [String]
 
     package enum Versions: Sendable, Hashable, CaseIterable {
         case any
@@ -34,7 +36,7 @@ package struct TLSProbe: Sendable {
     package init(
         host: String, port: Int, serverName: String? = nil, deadline: Duration = .seconds(10),
         versions: Versions = .any,
-        signatureAlgorithms: SignatureAlgorithms = .any
+        signatureAlgorithms: SignatureAlgorithms = .any, applicationProtocols: [String] = []
     ) {
         self.host = host
         self.port = port
@@ -42,6 +44,7 @@ package struct TLSProbe: Sendable {
         self.deadline = deadline
         self.versions = versions
         self.signatureAlgorithms = signatureAlgorithms
+        self.applicationProtocols = applicationProtocols
     }
 
     /// Connects and shakes hands. BLOCKING for up to ``deadline``: only on a blocking pool.
@@ -82,6 +85,13 @@ package struct TLSProbe: Sendable {
         SSL_set_bio(session, incoming, outgoing)
         if let serverName, !serverName.isEmpty, IPAddress(serverName) == nil {
             try CertsError.check(certs_SSL_set_tlsext_host_name(session, serverName), "cannot send the server name")
+        }
+        if !applicationProtocols.isEmpty {
+            let list = applicationProtocols.flatMap { [UInt8(truncatingIfNeeded: $0.utf8.count)] + Array($0.utf8) }
+            // The one function of OpenSSL that returns 0 for success.
+            guard SSL_set_alpn_protos(session, list, UInt32(list.count)) == 0 else {
+                throw .openSSL(.openSSL, "cannot offer a protocol")
+            }
         }
         _ = certs_SSL_request_ocsp_staple(session)
         SSL_set_connect_state(session)
@@ -152,10 +162,16 @@ package struct TLSProbe: Sendable {
         let stapleLength = certs_SSL_get_ocsp_staple(session, &staple)
         var signature: Int32 = 0
         let hasSignature = SSL_get_peer_signature_type_nid(session, &signature) == 1
+        var selected: UnsafePointer<UInt8>?
+        var selectedLength: UInt32 = 0
+        SSL_get0_alpn_selected(session, &selected, &selectedLength)
         return ProbeResult(
             address: address, leaf: leaf, chain: chain, protocolVersion: String(cString: SSL_get_version(session)),
             cipher: SSL_CIPHER_get_name(SSL_get_current_cipher(session)).map { String(cString: $0) } ?? "",
             signatureType: hasSignature ? Self.signatureName(signature) : nil,
+            applicationProtocol: selected.map {
+                String(decoding: UnsafeBufferPointer(start: $0, count: Int(selectedLength)), as: UTF8.self)
+            },
             ocspStaple: stapleLength > 0 ? staple.map { Data(bytes: $0, count: stapleLength) } : nil,
             elapsed: limit.elapsed)
     }

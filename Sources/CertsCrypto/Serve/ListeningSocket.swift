@@ -1,15 +1,15 @@
-import CertsCore
+package import CertsCore
 import Foundation
 
 /// A TCP socket that listens, closed with its last reference.
-final class ListeningSocket: Sendable {
+package final class ListeningSocket: Sendable {
     private let descriptor: Int32
     /// Where it really listens: with the port that the kernel chose, if it was asked to.
-    let address: SocketAddress
+    package let address: SocketAddress
 
     /// - Parameter address: port 0 lets the kernel choose.
     /// - Throws: `listen.inUse` where somebody else listens, `listen.failed`.
-    init(_ address: SocketAddress) throws(CertsError) {
+    package init(_ address: SocketAddress) throws(CertsError) {
         let family = address.address.isIPv6 ? AF_INET6 : AF_INET
         let type = Int32(SOCK_STREAM.rawValue) | Int32(SOCK_NONBLOCK.rawValue) | Int32(SOCK_CLOEXEC.rawValue)
         let descriptor = socket(family, type, Int32(IPPROTO_TCP))
@@ -30,6 +30,14 @@ final class ListeningSocket: Sendable {
     }
 
     deinit { close(descriptor) }
+
+    /// A second descriptor of the same socket, for somebody who closes it himself; it keeps the port as well.
+    /// - Throws: `listen.failed` when the process has no descriptor left.
+    package func duplicate() throws(CertsError) -> Int32 {
+        let copy = fcntl(descriptor, F_DUPFD_CLOEXEC, 0)
+        guard copy >= 0 else { throw Self.failure(address, errno) }
+        return copy
+    }
 
     /// Makes ``accept()`` end.
     func interrupt() { shutdown(descriptor, Int32(SHUT_RDWR)) }

@@ -66,7 +66,7 @@ package final class TLSListener: Sendable {
                     }
                     connections.remove(ticket)
                 }
-                thread.stackSize = 1 << 19
+                thread.stackSize = 1 << 20
                 thread.start()
             }
             hasEnded.signal()
