@@ -125,14 +125,19 @@ struct ImportPlan: Sendable {
         return (name, issuer)
     }
 
+    private static func isACME(_ issuer: Name, at server: String, _ declared: Declarations?) -> Bool {
+        declared?.issuers.contains {
+            if case .acme(let acme) = $0.kind { $0.name == issuer && acme.directory == server } else { false }
+        } ?? false
+    }
+
     // MARK: Certificates
 
     private mutating func add(
         _ group: Group, _ issuer: (name: Name, new: ImportedIssuer?), _ declared: Declarations?,
         _ folder: ForeignFolder, _ names: inout NameChoice
     ) {
-        if let new = issuer.new { issuers.append(new) }
-        if let account = group.account { accounts.append((issuer.name, account)) }
+        var used: Set<Name> = []
         for certificate in group.certificates.sorted(by: { $0.label < $1.label }) {
             let record = certificate.leaf.record
             let all = record.dnsNames.compactMap { try? DNSName.canonical($0) }
@@ -142,13 +147,13 @@ struct ImportPlan: Sendable {
             let same = declared?.certificates.first {
                 Set($0.names) == set && $0.key.algorithms == [algorithm]
             }
-            if let same, same.issuer != issuer.name {
+            if let same, same.issuer != issuer.name, !Self.isACME(same.issuer, at: group.server, declared) {
                 problems.append(
                     ForeignProblem(
                         place: folder.path(certificate.place),
                         message: "its names are declared already, as '\(same.name)' of the issuer '\(same.issuer)'",
-                        hint: "write `issuer: \(issuer.name)` there to take it over, or leave it with the other client")
-                )
+                        hint: "give that an issuer with the directory \(group.server) to take the certificate over, or "
+                            + "leave it with the other client"))
                 continue
             }
             guard let name = same?.name ?? names.certificate(certificate.label, type: algorithm.keyType) else {
@@ -157,8 +162,11 @@ struct ImportPlan: Sendable {
             certificates.append(
                 ImportedCertificate(
                     name: name, isDeclared: same != nil, dnsNames: all, addresses: addresses, algorithm: algorithm,
-                    issuer: issuer.name, found: certificate))
+                    issuer: same?.issuer ?? issuer.name, found: certificate))
+            used.insert(same?.issuer ?? issuer.name)
         }
+        if let new = issuer.new, used.contains(new.name) { issuers.append(new) }
+        if let account = group.account { accounts += used.sorted().map { ($0, account) } }
     }
 }
 

@@ -1,0 +1,212 @@
+import CertsCore
+import CertsCrypto
+import CertsTesting
+import Foundation
+import Testing
+
+/// Directories of real clients, taken over.
+@Suite struct ImportTests {
+    struct Imported: Decodable {
+        struct Certificate: Decodable {
+            let name: String
+            let names: [String]
+            let keyAlgorithm: String
+            let issuer: String
+            let sha256: String
+            let path: String
+            let declared: Bool
+            let outcome: String?
+        }
+        struct Issuer: Decodable {
+            let name: String
+            let directory: String?
+            let account: Bool
+            let accountURL: String?
+            let outcome: String?
+        }
+        struct Skipped: Decodable {
+            let path: String
+            let reason: String
+        }
+        let schema: Int
+        let written: Bool
+        let issuers: [Issuer]
+        let certificates: [Certificate]
+        let skipped: [Skipped]
+        let declarations: String
+    }
+
+    let directory: TemporaryDirectory
+    var configuration: String { directory.path("certs.yml") }
+
+    init() throws { directory = try TemporaryDirectory() }
+
+    private func certs(_ arguments: [String], exits status: Int32 = 0) async throws -> Program.Outcome {
+        let outcome = try await RotationScene.program(arguments + ["--config", configuration]).run()
+        #expect(outcome.status == status, "certs \(arguments): \(outcome.all)")
+        return outcome
+    }
+
+    private func importing(
+        _ client: String, _ home: String, _ more: String..., exits status: Int32 = 0
+    ) async throws -> Imported {
+        let outcome = try await certs(["import-from", client, home, "-o", "json"] + more, exits: status)
+        return try outcome.decoded()
+    }
+
+    private func pebble() async throws -> Pebble {
+        try await Pebble.start(in: directory, .init(validity: 90 * 86400))
+    }
+
+    @Test(arguments: ForeignClients.Client.allCases)
+    func `a real directory becomes declarations, revision 1 and an account`(
+        _ client: ForeignClients.Client
+    ) async throws {
+        let pebble = try await pebble()
+        defer { pebble.stop() }
+        let names = ["www.\(client.rawValue).example.com", "\(client.rawValue).example.com"]
+        let home = try await ForeignClients(directory: directory, pebble: pebble).order(client, names)
+        let before = try Self.snapshot(home)
+        let server = ["--server", pebble.directoryURL]
+
+        // Looking changes nothing, and needs no configuration.
+        let found: Imported = try await importing(client.rawValue, home, server[0], server[1])
+        #expect(!found.written && found.skipped.isEmpty)
+        // Caddy gets a certificate for each name.
+        #expect(found.certificates.count == (client == .caddy ? 2 : 1))
+        #expect(Set(found.certificates.flatMap(\.names)) == Set(names))
+        #expect(found.issuers.count == 1)
+        #expect(found.issuers.allSatisfy { $0.directory == pebble.directoryURL && $0.account })
+        // uacme keeps no URL of its account.
+        #expect((found.issuers.first?.accountURL == nil) == (client == .uacme))
+        #expect(!FileManager.default.fileExists(atPath: configuration))
+        let text = try await certs(["import-from", client.rawValue, home] + server).text
+        #expect(text == found.declarations + "\n")
+
+        let written = try await importing(
+            client.rawValue, home, server[0], server[1], "--write", "--ca-file", pebble.caFile)
+        #expect(written.written && written.certificates.allSatisfy { $0.outcome == "imported" })
+        #expect(written.issuers.map(\.outcome) == ["adopted"])
+        _ = try await certs(["check"])
+        for certificate in written.certificates { try await expectStored(certificate) }
+        try expectAccount(written.issuers[0], client, home)
+        #expect(try Self.snapshot(home) == before)
+
+        // A second time there is nothing to do.
+        let file = try Data(contentsOf: URL(filePath: configuration))
+        let again = try await importing(client.rawValue, home, server[0], server[1], "--write")
+        #expect(again.certificates.allSatisfy { $0.declared && $0.outcome == "known" })
+        #expect(again.issuers.map(\.outcome) == ["known"])
+        #expect(again.declarations == "")
+        #expect(try Data(contentsOf: URL(filePath: configuration)) == file)
+    }
+
+    private func expectStored(_ certificate: Imported.Certificate) async throws {
+        let outcome = try await certs(["status", certificate.name, "-o", "json"])
+        let document: StatusDocument = try outcome.decoded()
+        let status = try #require(document.certificates.first)
+        #expect(status.state == "valid" && status.revision == 1 && status.sha256 == certificate.sha256)
+        let folder = directory.url.appending(path: "state/live/\(certificate.name)/current")
+        let leaf = try CertificateReader.certificates(in: Data(contentsOf: folder.appending(path: "cert.pem")))[0]
+        #expect(leaf.record.sha256 == certificate.sha256)
+        let original = try CertificateReader.certificates(in: Data(contentsOf: URL(filePath: certificate.path)))
+        #expect(original[0] == leaf)
+        let key = try PrivateKey(pem: Secret(copying: Data(contentsOf: folder.appending(path: "key.pem"))))
+        #expect(key.matches(leaf))
+        let bundle = try CertificateReader.certificates(in: Data(contentsOf: folder.appending(path: "bundle.pem")))
+        #expect(bundle == original)
+    }
+
+    private func expectAccount(_ issuer: Imported.Issuer, _ client: ForeignClients.Client, _ home: String) throws {
+        let folder = directory.path("state/accounts/\(issuer.name)")
+        let files = try FileManager.default.contentsOfDirectory(atPath: folder).sorted()
+        let keyFile = try #require(files.first { $0.hasSuffix(".key.pem") })
+        let key = try PrivateKey(pem: Secret(copying: Data(contentsOf: URL(filePath: "\(folder)/\(keyFile)"))))
+        #expect(key.algorithm != nil)
+        let status = try FileManager.default.attributesOfItem(atPath: "\(folder)/\(keyFile)")
+        #expect(status[.posixPermissions] as? Int == 0o600)
+        let record = try #require(files.first { $0.hasSuffix(".json") })
+        let text = try String(contentsOfFile: "\(folder)/\(record)", encoding: .utf8)
+        #expect(text.contains(issuer.accountURL ?? "\"status\""))
+    }
+
+    @Test func `what is broken is told and skipped, the rest is taken over`() async throws {
+        let pebble = try await pebble()
+        defer { pebble.stop() }
+        let clients = ForeignClients(directory: directory, pebble: pebble)
+        let home = try await clients.order(.certbot, ["good.example.com"])
+        let pki = try TestPKI()
+        let expired = try pki.leaf(["old.example.com"]) {
+            $0.notBefore = Date().addingTimeInterval(-100 * 86400)
+            $0.notAfter = Date().addingTimeInterval(-86400)
+        }
+        let mixed = try pki.leaf(["mixed.example.com"])
+        let outside = try pki.leaf(["outside.example.com"])
+        let out = try directory.write(outside.keyPEM, to: "outside.pem")
+        try Self.addLineage("old", expired.certificate, expired.keyPEM, pki, to: home)
+        try Self.addLineage("mixed", mixed.certificate, expired.keyPEM, pki, to: home)
+        try Self.addLineage("garbage", mixed.certificate, Data("\u{1b}[31m".utf8), pki, to: home)
+        try Self.addLineage("outside", outside.certificate, nil, pki, to: home)
+        try FileManager.default.createSymbolicLink(
+            atPath: "\(home)/live/outside/privkey.pem", withDestinationPath: out)
+        try Self.addLineage("keyless", mixed.certificate, nil, pki, to: home)
+
+        let written = try await importing(
+            "certbot", home, "--write", "--ca-file", pebble.caFile, exits: 3)
+        #expect(written.certificates.map(\.name) == ["good.example.com"])
+        #expect(written.certificates.first?.outcome == "imported")
+        let reasons = Dictionary(
+            uniqueKeysWithValues: written.skipped.map {
+                ($0.path.split(separator: "/").dropLast().last ?? "", $0.reason)
+            })
+        #expect(reasons.keys.sorted() == ["garbage", "keyless", "live", "mixed", "old"])
+        #expect(reasons["old"]?.contains("expired") == true)
+        #expect(reasons["mixed"]?.contains("[key-mismatch]") == true)
+        #expect(reasons["garbage"]?.contains("no private key") == true)
+        #expect(reasons["keyless"]?.contains("key is missing") == true)
+        #expect(reasons["live"]?.contains("leads out of") == true)
+        let text = try await certs(["import-from", "certbot", home], exits: 3)
+        #expect(!text.all.contains("\u{1b}"))
+        #expect(!FileManager.default.fileExists(atPath: directory.path("state/live/outside.example.com")))
+    }
+
+    @Test func `a directory of nobody, and one that is not there`() async throws {
+        let empty = directory.path("empty")
+        try FileManager.default.createDirectory(atPath: empty, withIntermediateDirectories: true)
+        let nothing = try await certs(["import-from", "certbot", empty], exits: 4)
+        #expect(nothing.errors.contains("/etc/letsencrypt"))
+        #expect(try await certs(["import-from", "lego", directory.path("none")], exits: 1).errors.contains("none"))
+        #expect(try await certs(["import-from", "certificate", empty], exits: 64).output.isEmpty)
+    }
+
+    // MARK: Files
+
+    /// A lineage of certbot.
+    private static func addLineage(
+        _ name: String, _ leaf: Certificate, _ key: Data?, _ pki: TestPKI, to home: String
+    ) throws {
+        let live = "\(home)/live/\(name)"
+        try FileManager.default.createDirectory(atPath: live, withIntermediateDirectories: true)
+        let chain = leaf.pem + pki.intermediate.certificate.pem
+        try Data(chain.utf8).write(to: URL(filePath: "\(live)/fullchain.pem"))
+        try key?.write(to: URL(filePath: "\(live)/privkey.pem"))
+        let renewal = try FileManager.default.contentsOfDirectory(atPath: "\(home)/renewal")
+        try FileManager.default.copyItem(
+            atPath: "\(home)/renewal/\(renewal[0])", toPath: "\(home)/renewal/\(name).conf")
+    }
+
+    /// Every entry with its kind, mode, size, time of change and contents.
+    private static func snapshot(_ home: String) throws -> [String] {
+        let entries = FileManager.default.enumerator(atPath: home)?.allObjects.compactMap { $0 as? String } ?? []
+        return try entries.sorted().map { entry in
+            let path = "\(home)/\(entry)"
+            let facts = try FileManager.default.attributesOfItem(atPath: path)
+            let contents = FileManager.default.contents(atPath: path) ?? Data()
+            return [
+                entry, "\(facts[.type] ?? "")", "\(facts[.posixPermissions] ?? "")",
+                "\(facts[.modificationDate] ?? "")",
+                Digest.sha256.data(of: contents).base64EncodedString(),
+            ].joined(separator: " ")
+        }
+    }
+}
