@@ -204,6 +204,9 @@ struct ACMEConfigurationTests {
     @Test("the address of an IP certificate, and wildcards, find their challenge")
     func fitsNames() throws {
         #expect(problems(naming("ipAddresses: [192.0.2.1, \"2001:db8::1\"]")) == [])
+        let addressed = answering("{ type: http-01, directory: /srv, names: [example.com, \"2001:DB8:0::1\"] }")
+        #expect(problems(naming("dnsNames: [a.example.com]\n    ipAddresses: [\"2001:db8::1\"]", addressed)) == [])
+        #expect(problems(naming("ipAddresses: [192.0.2.1]", addressed)).count == 1)
         let dns = "{ type: dns-01, names: [\"*.example.com\"], provider: { type: command, run: [hook] } }"
         let both = answering("").replacingOccurrences(
             of: "challenge: ", with: "challenges: [ \(dns), { type: http-01, directory: /srv } ]")

@@ -135,7 +135,7 @@ struct ACMEInspectionTests {
         }
         let found = try await Self.inspection(sources) { $0.acceptTerms = false }.findings(for: Self.certificates())
         #expect(found.map(\.id) == ["account-missing", "external-account-missing", "terms-not-accepted"])
-        let known = try await Self.inspection(sources) { $0.externalAccount = .init(keyID: "a", keyFile: "/b") }
+        let known = try Self.inspection(sources) { $0.externalAccount = .init(keyID: "a", keyFile: "/b") }
         #expect(await known.findings(for: try Self.certificates()).map(\.id) == ["account-missing"])
     }
 

@@ -41,15 +41,20 @@ extension ChallengeDeclaration {
     /// ``names`` has the name, if it has any.
     package func isMeant(for name: AlternativeName) -> Bool {
         switch name {
-        case .ip: return !type.isInDNS && names.isEmpty
+        case .ip(let address): return !type.isInDNS && (names.isEmpty || names.contains { IPAddress($0) == address })
         case .dns(let host):
             let isWildcard = host.hasPrefix("*.")
             if isWildcard, !type.isInDNS { return false }
             let base = isWildcard ? String(host.dropFirst(2)) : host
-            return names.isEmpty
-                || names.contains { $0.hasPrefix("*.") ? $0 == host : base == $0 || base.hasSuffix(".\($0)") }
+            return names.isEmpty || names.contains { Self.pattern($0, covers: base, isWildcard: isWildcard) }
         case .email, .uri: return false
         }
+    }
+
+    private static func pattern(_ pattern: String, covers base: String, isWildcard: Bool) -> Bool {
+        if pattern.hasPrefix("*."), !isWildcard { return false }
+        let domain = pattern.hasPrefix("*.") ? String(pattern.dropFirst(2)) : pattern
+        return base == domain || base.hasSuffix(".\(domain)")
     }
 }
 

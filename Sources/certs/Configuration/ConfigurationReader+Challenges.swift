@@ -88,12 +88,13 @@ extension ConfigurationReader {
         return word(Located(value: type.string, mark: type.mark), kind, Choice.self)
     }
 
-    /// The names that a challenge is for: subtrees, and wildcards by themselves.
+    /// The names that a challenge is for: subtrees, wildcards by themselves, addresses.
     private func challengeNames(_ block: ConfigurationBlock, _ type: ChallengeType) -> [String] {
         var names: [String] = []
         for text in block.texts("names", "[example.com, \"*.example.com\"]") {
             do {
-                let name = try DNSName.canonical(text.value)
+                let address = IPAddress(text.value)?.description
+                let name = if let address { address } else { try DNSName.canonical(text.value) }
                 if name.hasPrefix("*."), !type.isInDNS {
                     problems.add(
                         text.mark, "'\(name)' cannot be proved by \(type.rawValue)",

@@ -85,8 +85,8 @@ extension ConfigurationReader {
             problems.add(
                 block.mark("ipAddresses"),
                 "the address '\(address)' can only be proved by http-01 or tls-alpn-01, and the "
-                    + "issuer '\(issuer)' has no such challenge without 'names'",
-                "add one to the issuer, or leave the address out")
+                    + "issuer '\(issuer)' has no such challenge for it",
+                "add one, or the address to its 'names', or leave the address out")
         case .email, .uri: break
         }
     }

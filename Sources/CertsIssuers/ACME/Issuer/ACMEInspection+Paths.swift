@@ -58,10 +58,10 @@ extension ACMEInspection {
             return nil
         } catch {
             let known = CertsError.wrapping(error)
-            let prefix = known.message.contains(name.value) ? "" : "\(name.value): "
+            let prefix = [challenge.type.rawValue, name.value].filter { !known.message.contains($0) }.map { "\($0): " }
             return Finding(
                 id: "challenge-path-broken", severity: .error,
-                message: TerminalText.sanitized("\(challenge.type.rawValue): \(prefix)\(known.message)", limit: 1000),
+                message: TerminalText.sanitized(prefix.joined() + known.message, limit: 1000),
                 remedy: TerminalText.sanitized(known.hint ?? "see the message", limit: 1000))
         }
     }
@@ -98,17 +98,14 @@ extension ACMEInspection {
             identifier = .dns(String(host.dropFirst(2)))
             isWildcard = true
         }
-        for (solver, challenge) in zip(solvers, declaration.challenges)
-        where solver.isMeant(for: identifier, isWildcard: isWildcard) {
-            let token = Self.randomToken()
-            return (
-                solver, challenge,
-                ChallengeProof(
-                    type: challenge.type, identifier: identifier, isWildcard: isWildcard, token: token,
-                    keyAuthorization: "\(token).\(Self.randomToken())", accountURL: declaration.directory)
-            )
-        }
-        return nil
+        guard let solver = solvers.first(where: { $0.isMeant(for: identifier, isWildcard: isWildcard) }),
+            let challenge = declaration.challenges.first(where: { $0.type == solver.type && $0.isMeant(for: name) })
+        else { return nil }
+        let token = Self.randomToken()
+        let proof = ChallengeProof(
+            type: challenge.type, identifier: identifier, isWildcard: isWildcard, token: token,
+            keyAuthorization: "\(token).\(Self.randomToken())", accountURL: declaration.directory)
+        return (solver, challenge, proof)
     }
 
     /// 128 random bits in characters that a token may have.

@@ -6,7 +6,7 @@ import Foundation
 struct ACMEInspection: Sendable {
     let issuer: Name
     let declaration: ACMEDeclaration
-    /// As `declaration.challenges` has them, in its order.
+    /// In order of preference.
     let solvers: [any ChallengeSolver]
     let sources: Sources
     /// How long new paths are begun; those that are under way then end by their own deadlines.
