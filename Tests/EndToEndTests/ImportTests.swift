@@ -54,8 +54,10 @@ import Testing
         return try outcome.decoded()
     }
 
+    /// Every authorization of an account is used again, so that only the account of the other client gets by without a
+    /// challenge.
     private func pebble() async throws -> Pebble {
-        try await Pebble.start(in: directory, .init(validity: 90 * 86400))
+        try await Pebble.start(in: directory, .init(validity: 90 * 86400, authorizationReuse: 100))
     }
 
     @Test(arguments: ForeignClients.Client.allCases)
@@ -99,6 +101,23 @@ import Testing
         #expect(again.issuers.map(\.outcome) == ["known"])
         #expect(again.declarations == "")
         #expect(try Data(contentsOf: URL(filePath: configuration)) == file)
+
+        for certificate in written.certificates { try await expectRenewal(certificate, pebble) }
+        #expect(try Self.snapshot(home) == before)
+    }
+
+    /// The account has proved the names before, so the CA asks for no proof: it is the same account.
+    private func expectRenewal(_ certificate: Imported.Certificate, _ pebble: Pebble) async throws {
+        let outcome = try await certs(["rotate", certificate.name])
+        #expect(outcome.status == 0, "\(outcome.all) \(pebble.output.suffix(3000))")
+        let status: StatusDocument = try await certs(["status", certificate.name, "-o", "json"]).decoded()
+        let renewed = try #require(status.certificates.first)
+        #expect(renewed.state == "valid" && renewed.revision == 2 && renewed.sha256 != certificate.sha256)
+        let folder = directory.url.appending(path: "state/live/\(certificate.name)/current")
+        let leaf = try CertificateReader.certificates(in: Data(contentsOf: folder.appending(path: "cert.pem")))[0]
+        #expect(Set(leaf.record.dnsNames) == Set(certificate.names))
+        #expect(leaf.record.keyAlgorithm == certificate.keyAlgorithm)
+        #expect(try await pebble.status(serial: leaf.record.serial).status == "Valid")
     }
 
     private func expectStored(_ certificate: Imported.Certificate) async throws {
