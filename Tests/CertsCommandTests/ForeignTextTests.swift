@@ -30,7 +30,7 @@ import Testing
         let settings = CertbotFolder.settings(ForeignText.sections(Self.renewal))
         #expect(settings.server == "https://acme-v02.api.letsencrypt.org/directory")
         #expect(settings.account == "0123456789abcdef0123456789abcdef")
-        #expect(settings.renewBefore == 20 * 86400)
+        #expect(settings.renewBefore == TimeInterval(20 * 86400))
         #expect(settings.reusesKey)
         #expect(settings.preferredChain == "ISRG Root X1")
         #expect(settings.profile == "shortlived" && settings.isProfileRequired)
@@ -124,10 +124,10 @@ import Testing
     @Test func `names are used once`() throws {
         var names = NameChoice(nil)
         let label = String(repeating: "a", count: 80)
-        let found = try (0..<4).map { _ in try #require(names.certificate(label, type: .rsa)).rawValue }
+        let found = (0..<4).compactMap { _ in names.certificate(label, type: .rsa)?.rawValue }
         #expect(Set(found).count == 4 && found.allSatisfy { $0.count <= 63 })
         #expect(found[1].hasSuffix("-rsa") && found[2].hasSuffix("-2"))
-        #expect(try names.issuer("letsencrypt").rawValue == "letsencrypt")
-        #expect(try names.issuer("letsencrypt").rawValue == "letsencrypt-2")
+        let issuers = try [names.issuer("letsencrypt"), names.issuer("letsencrypt")].map(\.rawValue)
+        #expect(issuers == ["letsencrypt", "letsencrypt-2"])
     }
 }

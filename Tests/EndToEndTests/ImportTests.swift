@@ -66,7 +66,9 @@ import Testing
     ) async throws {
         let pebble = try await pebble()
         defer { pebble.stop() }
-        let names = ["www.\(client.rawValue).example.com", "\(client.rawValue).example.com"]
+        // Caddy would get a certificate for each name, and in its haste may make an account for each.
+        let all = ["www.\(client.rawValue).example.com", "\(client.rawValue).example.com"]
+        let names = client == .caddy ? [all[0]] : all
         let home = try await ForeignClients(directory: directory, pebble: pebble).order(client, names)
         let before = try Self.snapshot(home)
         let server = ["--server", pebble.directoryURL]
@@ -74,8 +76,7 @@ import Testing
         // Looking changes nothing, and needs no configuration.
         let found: Imported = try await importing(client.rawValue, home, server[0], server[1])
         #expect(!found.written && found.skipped.isEmpty)
-        // Caddy gets a certificate for each name.
-        #expect(found.certificates.count == (client == .caddy ? 2 : 1))
+        #expect(found.certificates.count == 1)
         #expect(Set(found.certificates.flatMap(\.names)) == Set(names))
         #expect(found.issuers.count == 1)
         #expect(found.issuers.allSatisfy { $0.directory == pebble.directoryURL && $0.account })
