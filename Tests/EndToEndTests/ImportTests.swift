@@ -190,6 +190,39 @@ import Testing
         #expect(!FileManager.default.fileExists(atPath: directory.path("state/live/outside.example.com")))
     }
 
+    /// A directory of certbot's with one lineage, made by hand.
+    private func lineage(_ name: String, _ leaf: TestPKI.Identity, _ pki: TestPKI) throws -> String {
+        let home = directory.path("certbot-\(UUID().uuidString.prefix(8))")
+        try FileManager.default.createDirectory(atPath: "\(home)/renewal", withIntermediateDirectories: true)
+        let conf = "[renewalparams]\nserver = https://127.0.0.1:1/dir\nauthenticator = standalone\n"
+        try Data(conf.utf8).write(to: URL(filePath: "\(home)/renewal/first.conf"))
+        try Self.addLineage(name, leaf.certificate, leaf.keyPEM, pki, to: home)
+        try FileManager.default.removeItem(atPath: "\(home)/renewal/first.conf")
+        return home
+    }
+
+    @Test func `two imports at once, and a name that the state directory has already`() async throws {
+        let pki = try TestPKI()
+        let first = try lineage("shop", try pki.leaf(["shop.example.com"]), pki)
+        async let one = importing("certbot", first, "--write")
+        async let two = importing("certbot", first, "--write")
+        let outcomes = try await [one, two].map { $0.certificates.map(\.outcome) }
+        #expect(Set(outcomes) == [["imported"], ["known"]])
+        let text = try String(contentsOfFile: configuration, encoding: .utf8)
+        #expect(text.components(separatedBy: "- name: shop\n").count == 2)
+
+        // Forgotten by the configuration, not by the state directory.
+        try FileManager.default.removeItem(atPath: configuration)
+        let other = try lineage("shop", try pki.leaf(["shop.example.net"]), pki)
+        let refused = try await importing("certbot", other, "--write", exits: 1)
+        #expect(refused.certificates.isEmpty && refused.declarations == "")
+        #expect(refused.skipped.first?.reason.contains("another one") == true)
+        #expect(!FileManager.default.fileExists(atPath: configuration))
+        let back = try await importing("certbot", first, "--write")
+        #expect(back.certificates.map(\.outcome) == ["known"])
+        #expect(try String(contentsOfFile: configuration, encoding: .utf8).contains("- name: shop\n"))
+    }
+
     @Test func `a directory of nobody, and one that is not there`() async throws {
         let empty = directory.path("empty")
         try FileManager.default.createDirectory(atPath: empty, withIntermediateDirectories: true)

@@ -34,6 +34,8 @@ struct ImportFromCommand: AsyncParsableCommand {
     func run() async throws {
         let now = Date()
         let (folder, survey) = try await look()
+        let lock = write ? try await ImportWriter.lock(global.configurationPath) : nil
+        defer { lock?.release() }
         let plan = try ImportPlan(
             survey, client: client, folder: folder, declared: try declared(),
             options: .init(
@@ -51,8 +53,9 @@ struct ImportFromCommand: AsyncParsableCommand {
             report = try await writer.write()
         }
         let problems = plan.problems + (report?.problems ?? [])
-        try show(plan, report, problems, folder)
-        if !problems.isEmpty { throw plan.certificates.isEmpty ? ExitStatus.failed : ExitStatus.partly }
+        let done = report.map { plan.keeping(Set($0.certificates.keys)) } ?? plan
+        try show(done, report, problems, folder)
+        if !problems.isEmpty { throw done.certificates.isEmpty ? ExitStatus.failed : ExitStatus.partly }
     }
 
     private func look() async throws -> (ForeignFolder, ForeignSurvey) {

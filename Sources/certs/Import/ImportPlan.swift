@@ -40,6 +40,15 @@ struct ImportPlan: Sendable {
         }
     }
 
+    /// Without the certificates that are not named, and the issuers that nothing is left for.
+    func keeping(_ names: Set<Name>) -> ImportPlan {
+        var plan = self
+        plan.certificates.removeAll { !names.contains($0.name) }
+        let used = Set(plan.certificates.map(\.issuer))
+        plan.issuers.removeAll { !used.contains($0.name) }
+        return plan
+    }
+
     // MARK: What is fit
 
     /// Why a certificate is not taken over; `nil`: it is.

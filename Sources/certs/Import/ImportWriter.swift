@@ -26,19 +26,23 @@ struct ImportWriter {
         var problems: [ForeignProblem] = []
     }
 
+    /// Keeps a second import out of the same file. To be held from before the plan is made: it depends on the file.
+    static func lock(_ configuration: String) async throws -> any HeldLock {
+        let directory = (absolute(configuration) as NSString).deletingLastPathComponent
+        return try await DiskFiles().lockDirectory(directory, deadline: .seconds(30))
+    }
+
+    private static func absolute(_ path: String) -> String { URL(fileURLWithPath: path).standardizedFileURL.path }
+
     /// The configuration file is written last: what comes before changes nothing that is declared.
     func write() async throws -> Report {
-        let path = URL(fileURLWithPath: configuration).standardizedFileURL.path
+        let path = Self.absolute(configuration)
         let files = DiskFiles()
-        // Against a second import into the same file.
-        let lock = try await files.lockDirectory((path as NSString).deletingLastPathComponent, deadline: .seconds(30))
-        defer { lock.release() }
         let existing = try await files.read(path, limit: ConfigurationFile.maximumSize)
         let text =
             existing?.contents.withBytes { String(decoding: $0, as: UTF8.self) } ?? ConfigurationAddition.emptyFile
         let old = try ConfigurationFile.parse(Array(text.utf8), path: path)
-        let added = try ConfigurationAddition.adding(plan, to: text, path: path)
-        let new = try ConfigurationAddition.check(added, adds: plan, to: old, path: path)
+        let new = try declarations(plan, text, old, path).declarations
 
         let state = try await StateDirectory.open(at: new.stateDirectory, create: true)
         let database = try await Database.open(in: state)
@@ -55,11 +59,20 @@ struct ImportWriter {
                         hint: failure.hint ?? "try again"))
             }
         }
+        let stored = Set(report.certificates.keys)
+        let added = try declarations(plan.keeping(stored), text, old, path).text
         if added != text {
             let attributes = existing == nil ? FileAttributes(mode: 0o644, owner: geteuid(), group: getegid()) : nil
             try await files.install(Secret(copying: added.utf8), at: path, attributes: attributes)
         }
         return report
+    }
+
+    private func declarations(
+        _ plan: ImportPlan, _ text: String, _ old: Declarations, _ path: String
+    ) throws(CertsError) -> (text: String, declarations: Declarations) {
+        let added = try ConfigurationAddition.adding(plan, to: text, path: path)
+        return (added, try ConfigurationAddition.check(added, adds: plan, to: old, path: path))
     }
 
     private func giveAccounts(_ state: StateDirectory, _ declarations: Declarations, _ report: inout Report)
