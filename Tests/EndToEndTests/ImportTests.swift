@@ -223,6 +223,33 @@ import Testing
         #expect(try String(contentsOfFile: configuration, encoding: .utf8).contains("- name: shop\n"))
     }
 
+    /// The CA is not there: what HAProxy serves in the end was not issued by it.
+    @Test func `with a target, revision 1 is deployed as it is`() async throws {
+        let scene = try await RotationScene.make()
+        try scene.writeConfiguration { text in
+            let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
+            let targets = lines.drop { !$0.hasPrefix("targets:") }.joined(separator: "\n")
+            return "version: 1\nstate: ./state\n\(targets)\n"
+        }
+        let leaf = try scene.pki.leaf([RotationScene.name])
+        let home = try lineage("messenger", leaf, scene.pki)
+        try await scene.certs("import-from", "certbot", home, "--write", exits: 0)
+        let imported = try String(contentsOfFile: scene.configuration, encoding: .utf8)
+        let line = "  - name: messenger\n"
+        try #require(imported.contains(line))
+        try scene.directory.write(
+            imported.replacingOccurrences(of: line, with: "\(line)    targets: [loadbalancer]\n"), to: "certs.yml")
+        #expect(try await scene.served() == scene.first.certificate.record.sha256)
+        try await scene.certs("rotate", exits: 0)
+        #expect(try await scene.served() == leaf.certificate.record.sha256)
+        let status = try await scene.status()
+        #expect(status.state == "valid" && status.revision == 1)
+        #expect(status.targets.flatMap(\.endpoints).map(\.matches) == [true])
+        // A second time there is nothing to do.
+        try await scene.certs("rotate", exits: 0)
+        #expect(try await scene.history().map(\.outcome) == ["committed"])
+    }
+
     @Test func `a directory of nobody, and one that is not there`() async throws {
         let empty = directory.path("empty")
         try FileManager.default.createDirectory(atPath: empty, withIntermediateDirectories: true)
