@@ -102,6 +102,17 @@ import Testing
                 """)
     }
 
+    @Test(arguments: [Int(Int32.min), -1, 0, 89, 90, Int(Int32.max)])
+    func `days of renewal that make no sense are left out`(_ days: Int) throws {
+        try acmeSh(["shop.example.com"], days: days)
+        let text = DeclarationText.text(try plan())
+        switch days {
+        case -1, 89: #expect(text.contains("renew: { before: 1d }"))
+        case 0: #expect(text.contains("renew: { before: 90d }"))
+        default: #expect(!text.contains("renew"))
+        }
+    }
+
     static let configuration = """
         # Ours.
         version: 1
@@ -212,5 +223,58 @@ import Testing
         #expect(folder.names("up") == [] && folder.names("..") == [])
         #expect(throws: CertsError(.fileMissing, "")) { try ForeignFolder(directory.path("none")) }
         #expect(throws: CertsError(.fileUnreadable, "")) { try ForeignFolder(secret) }
+    }
+
+    /// The files that each client reads, with anything in them.
+    static let files: [ForeignClient: [String]] = [
+        .certbot: [
+            "renewal/a.conf", "live/a/fullchain.pem", "live/a/privkey.pem",
+            "accounts/ca.example.net/dir/1/private_key.json", "accounts/ca.example.net/dir/1/regr.json",
+        ],
+        .lego: [
+            "certificates/a.crt", "certificates/a.key", "certificates/a.json", "certificates/a.issuer.crt",
+            "accounts/ca.example.net/b/account.json", "accounts/ca.example.net/b/keys/b.key",
+        ],
+        .acmeSh: [
+            "a/a.conf", "a/a.key", "a/fullchain.cer", "ca/ca.example.net/dir/account.key",
+            "ca/ca.example.net/dir/ca.conf", "ca/ca.example.net/dir/account.json",
+        ],
+        .caddy: [
+            "certificates/ca.example.net-dir/a/a.crt", "certificates/ca.example.net-dir/a/a.key",
+            "certificates/ca.example.net-dir/a/a.json", "acme/ca.example.net-dir/users/b/b.key",
+            "acme/ca.example.net-dir/users/b/b.json",
+        ],
+        .uacme: ["private/key.pem", "private/a/key.pem", "a/cert.pem"],
+        .dehydrated: [
+            "config", "certs/a/fullchain.pem", "certs/a/privkey.pem",
+            "accounts/aHR0cHM6Ly9jYS5leGFtcGxlLm5ldC9kaXIK/account_key.pem",
+            "accounts/aHR0cHM6Ly9jYS5leGFtcGxlLm5ldC9kaXIK/registration_info.json",
+        ],
+    ]
+
+    @Test(arguments: ForeignClient.allCases)
+    func `whatever stands in the files, it is told, and nothing traps`(_ client: ForeignClient) throws {
+        let leaf = try pki.leaf(["a.example.com"])
+        var pieces = [
+            Data(), Data("\u{0}\u{1b}]0;x\u{7}".utf8), Data([0xff, 0xfe, 0x00]),
+            Data(String(repeating: "[", count: 100_000).utf8), Data(#"{"kty":"RSA","n":1,"uri":{},"body":[]}"#.utf8),
+            Data(#"{"kty":"EC","crv":"P-256","x":"AA","y":"AA","d":"AA"}"#.utf8),
+            Data("[renewalparams]\nserver=\n".utf8),
+            Data("Le_API='https://[::1'\nLe_RenewalDays='-2147483648'\nCA=https://ca.example.net/dir\n".utf8),
+            Data(leaf.certificate.pem.utf8), try leaf.keyPEM,
+        ]
+        pieces.append(pieces[8].prefix(200))
+        for round in 0..<60 {
+            try? FileManager.default.removeItem(atPath: directory.path("home"))
+            for (index, file) in (Self.files[client] ?? []).enumerated() {
+                try make("home/\((file as NSString).deletingLastPathComponent)")
+                // Each file gets each piece in some round, and its neighbours another one.
+                try directory.write(pieces[(round * (index + 1) + index) % pieces.count], to: "home/\(file)")
+            }
+            let found = try plan(client: client, server: "https://ca.example.net/dir")
+            #expect(found.certificates.allSatisfy { $0.found.key.matches($0.found.leaf) })
+            #expect(found.problems.allSatisfy { !$0.message.contains("\u{1b}") && !$0.hint.isEmpty })
+            _ = DeclarationText.text(found)
+        }
     }
 }

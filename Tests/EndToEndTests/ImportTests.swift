@@ -223,6 +223,26 @@ import Testing
         #expect(try String(contentsOfFile: configuration, encoding: .utf8).contains("- name: shop\n"))
     }
 
+    @Test func `an import that is killed anywhere is done by the next one`() async throws {
+        let pki = try TestPKI()
+        let leaf = try pki.leaf(["shop.example.com"])
+        let home = try lineage("shop", leaf, pki)
+        for round in 0..<12 {
+            for entry in ["certs.yml", "state"] { try? FileManager.default.removeItem(atPath: directory.path(entry)) }
+            let program = RotationScene.program(
+                ["import-from", "certbot", home, "--write", "--config", configuration])
+            let child = try program.start(output: "/dev/null", errors: "/dev/null")
+            _ = try await blocking.run { usleep(UInt32(round) * 25_000) }
+            kill(child, SIGKILL)
+            _ = try await blocking.run { Tool.wait(for: child) }
+            let again = try await importing("certbot", home, "--write")
+            #expect(again.certificates.count == 1 && again.skipped.isEmpty)
+            let status: StatusDocument = try await certs(["status", "shop", "-o", "json"]).decoded()
+            #expect(status.certificates.map(\.state) == ["valid"])
+            #expect(status.certificates.map(\.sha256) == [leaf.certificate.record.sha256])
+        }
+    }
+
     /// The CA is not there: what HAProxy serves in the end was not issued by it.
     @Test func `with a target, revision 1 is deployed as it is`() async throws {
         let scene = try await RotationScene.make()

@@ -34,7 +34,7 @@ struct AcmeShFolder {
                 // Days after the issuance, or before the end where they are negative. Certificates are a second short of
                 // whole days, so what is left is rounded up.
                 let left = (leaf.lifetime / 86400).rounded(.up) - TimeInterval(days)
-                let before = days < 0 ? TimeInterval(-days) : left
+                let before = days < 0 ? -TimeInterval(days) : left
                 settings.renewBefore = before > 0 ? before * 86400 : nil
             }
             survey.add(
