@@ -13,6 +13,7 @@
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <openssl/ocsp.h>
+#include <openssl/param_build.h>
 #include <openssl/pem.h>
 #include <openssl/pkcs12.h>
 #include <openssl/provider.h>
@@ -42,6 +43,9 @@ static inline void certs_sk_X509_free(STACK_OF(X509) *stack) { sk_X509_free(stac
 static inline void certs_sk_X509_pop_free(STACK_OF(X509) *stack) { sk_X509_pop_free(stack, X509_free); }
 
 // MARK: Keys, requests, issuing, the probe
+
+// `EVP_PKEY_KEYPAIR` is a macro over several others.
+static inline int certs_EVP_PKEY_fromdata_keypair(EVP_PKEY_CTX *context, EVP_PKEY **key, OSSL_PARAM *parameters) { return EVP_PKEY_fromdata(context, key, EVP_PKEY_KEYPAIR, parameters); }
 
 // Stack macros over `OPENSSL_sk_*` with casts.
 static inline STACK_OF(GENERAL_NAME) *certs_sk_GENERAL_NAME_new_null(void) { return sk_GENERAL_NAME_new_null(); }

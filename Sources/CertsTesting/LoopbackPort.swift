@@ -26,6 +26,9 @@ package enum LoopbackPort {
         throw POSIXError(.EADDRINUSE)
     }
 
+    /// Whether somebody accepts connections there.
+    package static func isServed(_ port: Int) -> Bool { UnixSocket.accepts(port: port) }
+
     private static func isFree(_ port: Int) -> Bool {
         let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
         guard descriptor >= 0 else { return false }

@@ -19,7 +19,7 @@ struct Certs: AsyncParsableCommand {
                 name: "Rotate",
                 subcommands: [
                     PlanCommand.self, RotateCommand.self, DeployCommand.self, RollbackCommand.self, CSRCommand.self,
-                    ImportCommand.self, RevokeCommand.self,
+                    ImportCommand.self, ImportFromCommand.self, RevokeCommand.self,
                 ]),
             CommandGroup(
                 name: "Look",

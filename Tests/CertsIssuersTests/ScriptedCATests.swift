@@ -58,7 +58,7 @@ import Testing
         var seen: [Int] = []
         for _ in 1...4 { seen.append(try await status()) }
         #expect(seen == [200, 502, 429, 200])
-        ca.next(1, .directory, .reply(.redirect(to: "http://127.0.0.1:1/")))
+        ca.next(.directory, .reply(.redirect(to: "http://127.0.0.1:1/")))
         #expect(try await status() == 302)
         #expect(try await status() == 200)
         ca.on(.directory, .change { $0.edit { $0["newOrder"] = "http://127.0.0.1/../../etc/passwd;$(id)" } })
@@ -81,7 +81,7 @@ import Testing
     func `a transport that fails is seen by the client as one`(_ act: ScriptedCA.Act) async throws {
         let ca = try ScriptedCA(in: directory)
         defer { ca.stop() }
-        ca.next(1, .directory, act)
+        ca.next(.directory, act)
         let client = HTTPClient(caFile: ca.caFile)
         let limits = HTTPRequest.Limits(deadline: .seconds(2), idle: .seconds(2))
         let error = await #expect(throws: CertsError.self) {

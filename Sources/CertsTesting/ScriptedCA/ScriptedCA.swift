@@ -82,7 +82,7 @@ package final class ScriptedCA: Sendable {
     }
 
     /// As ``on(_:calls:_:)``, for the next `count` requests.
-    package func next(_ count: Int, _ resource: Resource, _ act: Act) {
+    package func next(_ resource: Resource, times count: Int = 1, _ act: Act) {
         state.withLock { state in
             let first = (state.counts[resource] ?? 0) + 1
             state.rules.append(ScriptRule(resource: resource, numbers: first...(first + count - 1)) { _ in act })

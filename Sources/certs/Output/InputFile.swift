@@ -10,22 +10,29 @@ enum InputFile {
     /// - Throws: `file.missing`, `file.unreadable`, `file.tooLarge`, each naming the path.
     static func read(_ path: String, allowsEmpty: Bool = false) throws(CertsError) -> Data {
         if path == "-" { return try read(.standardInput, "standard input", allowsEmpty) }
-        var status = stat()
-        guard stat(path, &status) == 0 else {
-            let reason = errno
+        let handle = try open(path)
+        defer { try? handle.close() }
+        return try read(handle, path, allowsEmpty)
+    }
+
+    /// Opens a regular file. O_NONBLOCK: a FIFO in its place must not hang the program.
+    private static func open(_ path: String) throws(CertsError) -> FileHandle {
+        let descriptor = path.utf8.contains(0) ? -1 : Foundation.open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+        guard descriptor >= 0 else {
+            let reason = path.utf8.contains(0) ? ENOENT : errno
             throw CertsError(
                 reason == ENOENT ? .fileMissing : .fileUnreadable, "\(path): \(String(cString: strerror(reason)))",
                 hint: "check the path and its permissions")
         }
-        guard status.st_mode & S_IFMT == S_IFREG else {
+        let handle = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
+        var isDirectory: ObjCBool = false
+        // Only what has a size can be sought: no FIFO, no terminal.
+        guard FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory), !isDirectory.boolValue,
+            lseek(descriptor, 0, SEEK_END) >= 0, lseek(descriptor, 0, SEEK_SET) == 0
+        else {
             throw CertsError(.fileUnreadable, "\(path) is not a regular file", hint: "name a file")
         }
-        guard let handle = FileHandle(forReadingAtPath: path) else {
-            throw CertsError(
-                .fileUnreadable, "\(path): \(String(cString: strerror(errno)))", hint: "check its permissions")
-        }
-        defer { try? handle.close() }
-        return try read(handle, path, allowsEmpty)
+        return handle
     }
 
     /// The certificates in a file, PEM or DER; every error names the file.

@@ -1,8 +1,8 @@
-import Foundation
+package import Foundation
 
 /// base64url without padding (RFC 7515 §2).
-enum Base64URL {
-    static func encode(_ bytes: some DataProtocol) -> String {
+package enum Base64URL {
+    package static func encode(_ bytes: some DataProtocol) -> String {
         let text = Data(bytes).base64EncodedString()
         var result = ""
         result.reserveCapacity(text.utf8.count)
@@ -18,7 +18,7 @@ enum Base64URL {
     }
 
     /// `nil` for anything that is not base64url; padding is tolerated, because CAs hand out keys with it.
-    static func decode(_ text: String) -> Data? {
+    package static func decode(_ text: String) -> Data? {
         let bare = text.prefix { $0 != "=" }
         guard text.dropFirst(bare.count).allSatisfy({ $0 == "=" }), isAlphabet(bare) else { return nil }
         let standard = bare.replacingOccurrences(of: "-", with: "+").replacingOccurrences(of: "_", with: "/")
