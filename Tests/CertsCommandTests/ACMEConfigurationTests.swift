@@ -42,6 +42,37 @@ private func withSecond(_ issuer: String, _ reference: String) -> String {
         of: "    issuer: ca", with: "    issuer: \(reference)")
 }
 
+/// Every way to change the DNS, with every key.
+let acmeByDNS = """
+    version: 1
+    issuers:
+      ca:
+        type: acme
+        directory: https://ca.example.com/directory
+        acceptTerms: true
+        externalAccount: { keyID: a, keyFile: b }
+        preferredChain: { name: ISRG Root X1 }
+        limits: { newOrders: 300/3h }
+        challenges:
+          - type: dns-01
+            names: ["*.example.com", example.net]
+            provider:
+              type: rfc2136
+              server: 192.0.2.53
+              zone: example.com.
+              key: { name: acme., algorithm: hmac-sha512, secretFile: tsig.key }
+            propagation:
+              servers: [192.0.2.1, "[2001:db8::1]:5353"]
+              resolver: "127.0.0.1:5300"
+              timeout: 5m
+              interval: 10s
+          - type: dns-account-01
+            provider: { type: command, run: [./hook, --zone, example.com], timeout: 90s }
+            selfCheck: false
+          - type: dns-persist-01
+            provider: { type: webhook, url: "https://dns.example.com/acme", tokenFile: token, caFile: ca.pem }
+    """
+
 private func parse(_ yaml: String) throws(CertsError) -> Declarations {
     try ConfigurationFile.parse(Array(yaml.utf8), path: "/etc/certs/certs.yml")
 }
@@ -126,14 +157,7 @@ struct ACMEConfigurationTests {
 
     @Test("each way to change the DNS is read")
     func readsProviders() throws {
-        let yaml = answering("").replacingOccurrences(of: "challenge: ", with: "challenges:") + "\n"
-        let list = """
-            challenges:
-                  - { type: dns-01, names: ["*.example.com", example.net], provider: { type: rfc2136, server: 192.0.2.53, zone: example.com., key: { name: acme., algorithm: hmac-sha512, secretFile: tsig.key } }, propagation: { servers: [192.0.2.1, "[2001:db8::1]:5353"], resolver: "127.0.0.1:5300", timeout: 5m, interval: 10s } }
-                  - { type: dns-account-01, provider: { type: command, run: [./hook, --zone, example.com], timeout: 90s }, selfCheck: false }
-                  - { type: dns-persist-01, provider: { type: webhook, url: "https://dns.example.com/acme", tokenFile: token, caFile: ca.pem } }
-            """
-        let declared = try acme(yaml.replacingOccurrences(of: "challenges:", with: list))
+        let declared = try acme(acmeByDNS)
         func server(_ text: String) throws -> SocketAddress { try #require(SocketAddress(text)) }
         #expect(
             declared.challenges[0]

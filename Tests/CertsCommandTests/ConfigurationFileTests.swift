@@ -516,9 +516,9 @@ struct ConfigurationFileOnDiskTests {
         #expect(error?.details == ["c.yml:2:8: the file is not UTF-8 text here; save it as UTF-8"])
     }
 
-    @Test("no truncation and no flipped byte makes it trap")
-    func survivesDamage() {
-        let bytes = Array(valid.utf8)
+    @Test("no truncation and no flipped byte makes it trap", arguments: [valid, acmeByDNS])
+    func survivesDamage(text: String) {
+        let bytes = Array(text.utf8)
         var refused = 0
         for index in bytes.indices {
             for damaged in [
