@@ -27,10 +27,13 @@ struct Assembly {
         let database = try await Database.open(in: state)
         let logger = options.logger(default: logLevel)
         let prober = HandshakeProber()
+        let faults = FaultPoints(ProcessInfo.processInfo.environment["CERTS_FAULT"])
         var context = EngineContext(
             declarations: declarations,
             issuers: try Dictionary(
-                uniqueKeysWithValues: declarations.issuers.map { ($0.name, try issuer($0, files: state, logger: logger)) }),
+                uniqueKeysWithValues: declarations.issuers.map {
+                    ($0.name, try issuer($0, files: state, faults: faults, logger: logger))
+                }),
             targets: Dictionary(
                 uniqueKeysWithValues: declarations.targets.flatMap(\.nodes).map {
                     ($0.id, TargetFactory.make($0, files: state.liveFiles, prober: prober, logger: logger))
@@ -38,7 +41,7 @@ struct Assembly {
             revisions: state, journal: database, inventory: database, schedule: database,
             quarantine: state, staples: OCSPClient(),
             makeBundle: { try CanonicalBundle.make(leaf: $0, chain: $1, key: $2) },
-            faults: FaultPoints(ProcessInfo.processInfo.environment["CERTS_FAULT"]), logger: logger, progress: progress)
+            faults: faults, logger: logger, progress: progress)
         // Half of the files are left for everything else.
         context.batchLimit = max(16, ProcessLimits.openFiles / 2)
         return Assembly(
@@ -47,7 +50,7 @@ struct Assembly {
     }
 
     private static func issuer(
-        _ declaration: IssuerDeclaration, files: any IssuerFiles, logger: Logger
+        _ declaration: IssuerDeclaration, files: any IssuerFiles, faults: FaultPoints, logger: Logger
     ) throws -> any Issuer {
         switch declaration.kind {
         case .selfSigned(let validity):
@@ -60,8 +63,11 @@ struct Assembly {
             return HandOffIssuer(name: declaration.name, anchors: anchors, files: files)
         case .acme(let acme):
             let anchors =
-                try acme.anchorsFile.map { try CertificateReader.certificates(in: try InputFile.read($0)).map(\.der) } ?? []
-            return ACMEIssuer(name: declaration.name, declaration: acme, anchors: anchors, files: files, logger: logger)
+                try acme.anchorsFile.map { try CertificateReader.certificates(in: try InputFile.read($0)).map(\.der) }
+                ?? []
+            return ACMEIssuer(
+                name: declaration.name, declaration: acme, anchors: anchors, files: files, faults: faults,
+                logger: logger)
         }
     }
 

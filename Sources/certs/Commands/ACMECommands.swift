@@ -7,7 +7,7 @@ import Foundation
 struct ACMECommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "acme", abstract: "Accounts and directories of ACME CAs, and the rules for HAProxy.",
-        subcommands: [ACMEAccountCommand.self, ACMEDirectoryCommand.self])
+        subcommands: [ACMEAccountCommand.self, ACMEDirectoryCommand.self, ACMERulesCommand.self])
 }
 
 struct ACMEAccountCommand: AsyncParsableCommand {
@@ -178,16 +178,23 @@ struct Property: Encodable {
 extension Assembly {
     func acmeIssuer(_ name: String) throws -> any ACMEAccountManaging {
         guard let found = engine.context.issuers.first(where: { $0.key.rawValue == name })?.value else {
-            let known = declarations.issuers.map(\.name.rawValue).joined(separator: ", ")
-            throw CertsError(
-                .nameUnknown, "no issuer named '\(name)' is declared",
-                hint: known.isEmpty ? "declare one in the configuration" : "declared: \(known)")
+            throw CertsError.unknownIssuer(name, declarations)
         }
-        guard let managing = found as? any ACMEAccountManaging else {
-            throw CertsError(
-                .usage, "the issuer '\(name)' is not of type acme: it has no account", subject: name,
-                hint: "name an issuer of type acme")
-        }
+        guard let managing = found as? any ACMEAccountManaging else { throw CertsError.notACME(name) }
         return managing
+    }
+}
+
+extension CertsError {
+    static func unknownIssuer(_ name: String, _ declarations: Declarations) -> CertsError {
+        let known = declarations.issuers.map(\.name.rawValue).joined(separator: ", ")
+        return CertsError(
+            .nameUnknown, "no issuer named '\(name)' is declared",
+            hint: known.isEmpty ? "declare one in the configuration" : "declared: \(known)")
+    }
+
+    static func notACME(_ name: String) -> CertsError {
+        CertsError(
+            .usage, "the issuer '\(name)' is not of type acme", subject: name, hint: "name an issuer of type acme")
     }
 }

@@ -29,7 +29,7 @@ package struct ACMEIssuer: Issuer {
     ) {
         self.init(
             name: name, declaration: declaration, anchors: anchors, files: files, faults: faults, logger: logger,
-            solvers: [])
+            solvers: ChallengeSolvers.make(declaration, files: files, logger: logger))
     }
 
     /// - Parameter solvers: in order of preference.
@@ -91,14 +91,14 @@ package struct ACMEIssuer: Issuer {
     // MARK: Limits
 
     /// The time before which no new order is made, if the limits say so; otherwise one is taken from them.
-    private func permit(_ request: IssuanceRequest) async throws -> Date? {
+    private func permit(_ request: IssuanceRequest) async throws -> (until: Date, because: String)? {
         switch try await limiter.reserveOrder(names: request.declaration.names, kind: request.kind, now: request.now) {
         case .granted: return nil
         case .wait(let until, let reason):
             logger.notice(
                 "waiting for the limits of the CA: \(reason)",
                 metadata: ["certificate": "\(request.declaration.name)", "until": "\(until)"])
-            return until
+            return (until, reason)
         }
     }
 

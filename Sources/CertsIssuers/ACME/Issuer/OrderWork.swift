@@ -31,13 +31,15 @@ struct OrderWork: Sendable {
 
     private var signer: ACMESession.Signer { account.signer }
 
-    /// - Parameter permit: asked before a new order is made; gives the time to wait until, if there is one.
-    func run(permit: () async throws -> Date?) async throws -> IssuanceOutcome {
+    /// - Parameter permit: asked before a new order is made; gives the time to wait until and the reason, if there is one.
+    func run(permit: () async throws -> (until: Date, because: String)?) async throws -> IssuanceOutcome {
         var (record, order) = (try await records.load(), Order?.none)
         if let left = record?.proofs, !left.isEmpty { await authorizations.clean(left) }
         if let known = record { order = try await resumable(known) }
         if order == nil {
-            if let until = try await permit() { return .pending(ResumeHandle("limits"), retryAt: until) }
+            if let wait = try await permit() {
+                return .pending(ResumeHandle("limits", waitingFor: wait.because), retryAt: wait.until)
+            }
             let (made, new) = try await begin()
             (record, order) = (made, new)
         }
@@ -173,7 +175,7 @@ struct OrderWork: Sendable {
             case .processing:
                 guard try await signing.wait(atLeastUntil: retryAt) else {
                     let soon = request.now.addingTimeInterval(60)
-                    return .pending(ResumeHandle(record.order), retryAt: max(retryAt ?? soon, soon))
+                    return .pending(ResumeHandle(record.order, waitingFor: "the CA's signature"), retryAt: max(retryAt ?? soon, soon))
                 }
             case .valid:
                 return .issued(chain: try await download(order, &record))
