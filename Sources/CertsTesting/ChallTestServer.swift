@@ -8,7 +8,8 @@ import Foundation
 package final class ChallTestServer: Sendable {
     /// Speaks DNS, over UDP and TCP, at 127.0.0.1.
     package let dnsPort: Int
-    private let management: String
+    /// Where it takes commands over HTTP.
+    package let managementURL: String
     private let process: ServerProcess
 
     package var dnsAddress: String { "127.0.0.1:\(dnsPort)" }
@@ -21,7 +22,7 @@ package final class ChallTestServer: Sendable {
         let dnsPort = try LoopbackPort.reserve()
         let managementPort = try LoopbackPort.reserve()
         self.dnsPort = dnsPort
-        management = "http://127.0.0.1:\(managementPort)"
+        managementURL = "http://127.0.0.1:\(managementPort)"
         process = ServerProcess(
             [
                 "pebble-challtestsrv", "-defaultIPv4", "127.0.0.1", "-defaultIPv6", "", "-http01", "", "-https01", "",
@@ -100,7 +101,7 @@ package final class ChallTestServer: Sendable {
     private func tell(_ command: String, _ body: some Encodable & Sendable) async throws -> Data {
         let response = try await HTTPClient().send(
             HTTPRequest(
-                .post, "\(management)/\(command)", body: try JSONEncoder().encode(body),
+                .post, "\(managementURL)/\(command)", body: try JSONEncoder().encode(body),
                 limits: .init(deadline: .seconds(10))))
         guard response.isSuccess else {
             throw Tool.Failure(description: "\(command): status \(response.status): \(response.body)")

@@ -1,6 +1,7 @@
 import CertsCore
 import CertsCrypto
 import CertsHTTP
+import CertsIssuers
 import CertsTesting
 import Foundation
 import Testing
@@ -43,6 +44,21 @@ import Testing
         try await server.restart(options)
         let moved = try decode(try await client.send(HTTPRequest(.get, url)).body)
         #expect(moved.start < Date() && moved.end < window.start)
+    }
+
+    @Test func `a profile is ordered where it is advertised, and only there`() async throws {
+        let scene = try await ACMEScene()
+        let server = try await ACMEToCertifier.start(
+            in: scene.directory, ACMEToCertifier.Options(profiles: ["short": "https://ca.example.net/short"]))
+        defer { server.stop() }
+        let key = try PrivateKey.generate(.ecdsaP256)
+        let issuer = try scene.issuer(server) { $0.profile = .init(name: "short", isRequired: true) }
+        #expect(try await issuer.chain(ACMEScene.request(key)).first.map { key.matches($0) } == true)
+        let other = try scene.issuer(server) { $0.profile = .init(name: "long", isRequired: true) }
+        let error = await #expect(throws: CertsError.self) { try await other.issue(ACMEScene.request(.generate(.ecdsaP256))) }
+        #expect(error?.code == .issuerRefused)
+        let relaxed = try scene.issuer(server) { $0.profile = .init(name: "long") }
+        #expect(try await !relaxed.chain(ACMEScene.request(.generate(.ecdsaP256))).isEmpty)
     }
 
     /// A certificate, ordered by lego.

@@ -23,10 +23,11 @@ import Testing
         /// One certificate, as a new process would ask for it.
         func issue(
             _ key: PrivateKey? = nil, names: [AlternativeName] = [.dns("messenger.example.com")],
-            replacing: Data? = nil, _ change: (inout ACMEDeclaration) -> Void = { _ in }
+            revision: Int = 1, replacing: Data? = nil, _ change: (inout ACMEDeclaration) -> Void = { _ in }
         ) async throws -> [Certificate] {
             try await scene.issuer(ca, change).chain(
-                ACMEScene.request(key ?? PrivateKey.generate(.ecdsaP256), names, replacing: replacing))
+                ACMEScene.request(
+                    key ?? PrivateKey.generate(.ecdsaP256), names, revision: revision, replacing: replacing))
         }
 
         /// What it says instead, which must be fit for a terminal.
@@ -115,8 +116,17 @@ import Testing
         let key = try PrivateKey.generate(.ecdsaP256)
         _ = try await scene.issue(key)
         scene.ca.behaviour.ordersAreValid = true
-        #expect(try await scene.issue(key).first.map { key.matches($0) } == true)
+        #expect(try await scene.issue(key, revision: 2).first.map { key.matches($0) } == true)
         #expect(scene.ca.issued.count == 1)
+    }
+
+    @Test func aKeyThatIsUsedAgainGetsAnotherCertificateWithEachRevision() async throws {
+        let scene = try await Scene()
+        let key = try PrivateKey.generate(.ecdsaP256)
+        let first = try await scene.issue(key).first
+        #expect(try await scene.issue(key, revision: 2).first != first)
+        #expect(try await scene.issue(key, revision: 2).first == scene.ca.issued.last)
+        #expect(scene.ca.issued.count == 2)
     }
 
     @Test func anAccountThatTheServerForgotIsMadeAgain() async throws {

@@ -128,7 +128,8 @@ final class AccountKeeper: Sendable {
                 .issuerRefused, "the CA wants an external account", subject: session.issuer.rawValue,
                 hint: "get a key ID and a MAC key from the CA and write them as `externalAccount:`")
         }
-        var request = Account.Request(contact: declaration.contact, termsOfServiceAgreed: true)
+        let contact = declaration.contact.isEmpty ? nil : declaration.contact
+        var request = Account.Request(contact: contact, termsOfServiceAgreed: true)
         if let external = declaration.externalAccount {
             let text = try SecretFile.read(external.keyFile)
             guard let raw = text.withBytes({ Base64URL.decode(String(decoding: $0, as: UTF8.self)) }) else {

@@ -12,6 +12,10 @@ struct OrderRecord: Codable, Sendable {
     var account: String
     var order: String
     var identifiers: [Identifier]
+    /// As it was asked for.
+    var profile: String?
+    /// The revision that the request is for: a key that is used again asks for another certificate with each.
+    var revision: Int
     /// base64 of the SHA-256 of the SubjectPublicKeyInfo that the request is for.
     var spkiSHA256: String
     /// PKCS#10, DER; there before it is sent.
@@ -23,8 +27,10 @@ struct OrderRecord: Codable, Sendable {
     var proofs: [ChallengeProof] = []
 
     /// Whether the order is one of this account for these names.
-    func isFor(_ identifiers: [Identifier], issuer: Name, directory: String, account: String) -> Bool {
-        self.issuer == issuer && self.directory == directory && self.account == account
+    func isFor(
+        _ identifiers: [Identifier], profile: String?, issuer: Name, directory: String, account: String
+    ) -> Bool {
+        self.issuer == issuer && self.directory == directory && self.account == account && self.profile == profile
             && Set(self.identifiers) == Set(identifiers)
     }
 }

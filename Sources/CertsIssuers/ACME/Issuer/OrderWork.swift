@@ -52,11 +52,13 @@ struct OrderWork: Sendable {
 
     /// The order of an earlier attempt, if it can still give a certificate for our key.
     private func resumable(_ record: OrderRecord) async throws -> Order? {
+        let profile = try profile(try await session.directory())
         guard
             record.isFor(
-                identifiers, issuer: session.issuer, directory: declaration.directory, account: account.url)
+                identifiers, profile: profile, issuer: session.issuer, directory: declaration.directory,
+                account: account.url)
         else { return nil }
-        let isOurs = record.spkiSHA256 == csr.spkiSHA256
+        let isOurs = isOurs(record)
         // Signed, or about to be, for a key of another rotation: of no use here.
         guard isOurs || record.finalizedAt == nil else { return nil }
         let order: Order
@@ -86,7 +88,7 @@ struct OrderWork: Sendable {
         let (url, order) = try await place(wish)
         let record = OrderRecord(
             issuer: session.issuer, directory: declaration.directory, account: account.url, order: url,
-            identifiers: identifiers, spkiSHA256: csr.spkiSHA256)
+            identifiers: identifiers, profile: wish.profile, revision: request.revision, spkiSHA256: csr.spkiSHA256)
         try await records.save(record, for: .order)
         guard Set(order.identifiers.compactMap(\.name)) == Set(identifiers.compactMap(\.name)) else {
             throw CertsError(
@@ -142,10 +144,15 @@ struct OrderWork: Sendable {
 
     /// The request is of our key, and on disk before it is sent.
     private func take(_ record: inout OrderRecord) async throws {
-        guard record.spkiSHA256 != csr.spkiSHA256 || record.csr == nil else { return }
+        guard !isOurs(record) || record.csr == nil else { return }
+        record.revision = request.revision
         record.spkiSHA256 = csr.spkiSHA256
         record.csr = csr.der
         try await records.save(record, for: .request)
+    }
+
+    private func isOurs(_ record: OrderRecord) -> Bool {
+        record.revision == request.revision && record.spkiSHA256 == csr.spkiSHA256
     }
 
     // MARK: Driving
