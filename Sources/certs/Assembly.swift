@@ -18,9 +18,10 @@ struct Assembly {
     /// - Parameters:
     ///   - create: make the state directory if it is not there yet.
     ///   - progress: told of every step of every rotation.
+    ///   - pulse: called after each piece of work.
     static func make(
         _ options: GlobalOptions, logLevel: Logger.Level = .error, create: Bool = true,
-        progress: @escaping @Sendable (Rotation) -> Void = { _ in }
+        progress: @escaping @Sendable (Rotation) -> Void = { _ in }, pulse: @escaping @Sendable () -> Void = {}
     ) async throws -> Assembly {
         let declarations = try ConfigurationFile.load(path: options.configurationPath)
         let state = try await StateDirectory.open(at: declarations.stateDirectory, create: create)
@@ -30,7 +31,9 @@ struct Assembly {
         var context = EngineContext(
             declarations: declarations,
             issuers: try Dictionary(
-                uniqueKeysWithValues: declarations.issuers.map { ($0.name, try issuer($0, files: state, logger: logger)) }),
+                uniqueKeysWithValues: declarations.issuers.map {
+                    ($0.name, try issuer($0, files: state, logger: logger))
+                }),
             targets: Dictionary(
                 uniqueKeysWithValues: declarations.targets.flatMap(\.nodes).map {
                     ($0.id, TargetFactory.make($0, files: state.liveFiles, prober: prober, logger: logger))
@@ -39,6 +42,7 @@ struct Assembly {
             quarantine: state, staples: OCSPClient(),
             makeBundle: { try CanonicalBundle.make(leaf: $0, chain: $1, key: $2) },
             faults: FaultPoints(ProcessInfo.processInfo.environment["CERTS_FAULT"]), logger: logger, progress: progress)
+        context.pulse = pulse
         // Half of the files are left for everything else.
         context.batchLimit = max(16, ProcessLimits.openFiles / 2)
         return Assembly(
@@ -60,7 +64,8 @@ struct Assembly {
             return HandOffIssuer(name: declaration.name, anchors: anchors, files: files)
         case .acme(let acme):
             let anchors =
-                try acme.anchorsFile.map { try CertificateReader.certificates(in: try InputFile.read($0)).map(\.der) } ?? []
+                try acme.anchorsFile.map { try CertificateReader.certificates(in: try InputFile.read($0)).map(\.der) }
+                ?? []
             return ACMEIssuer(name: declaration.name, declaration: acme, anchors: anchors, files: files, logger: logger)
         }
     }

@@ -9,7 +9,7 @@ struct RevokeCommand: AsyncParsableCommand {
         commandName: "revoke", abstract: "Revoke a revision at its CA. It stays deployed: rotate first.")
 
     @OptionGroup var global: GlobalOptions
-    @Argument(help: "The certificate.")
+    @Argument(help: "The certificate.", completion: .certificates)
     var name: String
     @Option(help: "The revision. [default: the newest one that is not the current]")
     var revision: Int?
