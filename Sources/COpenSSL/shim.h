@@ -76,6 +76,8 @@ static inline int certs_SSL_CTX_set_max_proto_version(SSL_CTX *context, int vers
 static inline int certs_SSL_CTX_set1_sigalgs_list(SSL_CTX *context, const char *list) { return SSL_CTX_set1_sigalgs_list(context, list); }
 static inline void certs_SSL_CTX_set_session_cache_off(SSL_CTX *context) { SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF); }
 static inline void certs_SSL_CTX_forbid_resumption(SSL_CTX *context) { SSL_CTX_set_options(context, SSL_OP_NO_TICKET); }
+static inline void certs_SSL_CTX_forbid_renegotiation(SSL_CTX *context) { SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION); }
+static inline int certs_SSL_set1_chain(SSL *ssl, STACK_OF(X509) *chain) { return (int)SSL_set1_chain(ssl, chain); }
 static inline int certs_SSL_set_tlsext_host_name(SSL *ssl, const char *name) { return SSL_set_tlsext_host_name(ssl, name); }
 static inline int certs_SSL_request_ocsp_staple(SSL *ssl) { return SSL_set_tlsext_status_type(ssl, TLSEXT_STATUSTYPE_ocsp); }
 static inline long certs_SSL_get_ocsp_staple(SSL *ssl, unsigned char **out) { return SSL_get_tlsext_status_ocsp_resp(ssl, out); }

@@ -8,6 +8,8 @@ final class EasyHandle {
     private var headerList: UnsafeMutablePointer<curl_slist>?
     /// libcurl keeps a pointer to it from `setBody` until it is freed.
     private var bodyBytes: UnsafeMutableRawBufferPointer?
+    /// libcurl keeps a pointer to it from `setBodyOnce` until it is reset or freed.
+    private var bodySource: BodySource?
     /// libcurl writes the reason of a failure into it.
     private let errorText: UnsafeMutablePointer<CChar>
 
@@ -45,6 +47,7 @@ final class EasyHandle {
         if let bodyBytes, let base = bodyBytes.baseAddress { explicit_bzero(base, bodyBytes.count) }
         bodyBytes?.deallocate()
         bodyBytes = nil
+        bodySource = nil
     }
 
     func set(_ option: CURLoption, _ value: Int) throws(CertsError) {
@@ -54,6 +57,24 @@ final class EasyHandle {
     /// `nil` sets the option back to nothing.
     func set(_ option: CURLoption, _ value: String?) throws(CertsError) {
         try check(certs_curl_setopt_text(pointer, option, value), option)
+    }
+
+    /// The same, handed out once: libcurl repeats a request by itself when a connection that was kept open turns out to be
+    /// dead, and what is signed must not be sent twice as it is.
+    func setBodyOnce(_ body: Data) throws(CertsError) {
+        let source = BodySource(body)
+        bodySource = source
+        try check(
+            certs_curl_setopt_off(pointer, CURLOPT_POSTFIELDSIZE_LARGE, curl_off_t(body.count)),
+            CURLOPT_POSTFIELDSIZE_LARGE)
+        let data = Unmanaged.passUnretained(source).toOpaque()
+        try check(certs_curl_setopt_pointer(pointer, CURLOPT_READDATA, data), CURLOPT_READDATA)
+        try check(
+            certs_curl_setopt_write(pointer, CURLOPT_READFUNCTION) { bytes, size, count, source in
+                guard let bytes, let source else { return 0 }
+                let space = UnsafeMutableRawBufferPointer(start: bytes, count: size &* count)
+                return Unmanaged<BodySource>.fromOpaque(source).takeUnretainedValue().read(into: space)
+            }, CURLOPT_READFUNCTION)
     }
 
     func setBody(_ body: Data) throws(CertsError) {
@@ -119,6 +140,20 @@ final class EasyHandle {
         throw CertsError(
             .http, "libcurl refuses option \(option.rawValue): \(String(cString: curl_easy_strerror(code)))",
             hint: "use libcurl 7.85 or newer")
+    }
+}
+
+/// A body that is read once, from its begin to its end.
+private final class BodySource {
+    private var rest: Data
+
+    init(_ body: Data) { rest = body }
+
+    func read(into space: UnsafeMutableRawBufferPointer) -> Int {
+        let part = rest.prefix(space.count)
+        part.copyBytes(to: space)
+        rest = rest.dropFirst(part.count)
+        return part.count
     }
 }
 

@@ -83,6 +83,8 @@ package struct HTTPClient: Sendable {
         if connections == nil {
             try handle.set(CURLOPT_FRESH_CONNECT, 1)
             try handle.set(CURLOPT_FORBID_REUSE, 1)
+        } else {
+            try handle.set(CURLOPT_MAXAGE_CONN, HTTPConnections.idleSeconds)
         }
         try handle.set(CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1)
         // Passwords in ~/.netrc are none of our business.
@@ -117,7 +119,8 @@ package struct HTTPClient: Sendable {
         }
         if request.body != nil || request.method == .post {
             try handle.set(CURLOPT_POST, 1)
-            try handle.setBody(request.body ?? Data())
+            let body = request.body ?? Data()
+            if connections == nil { try handle.setBody(body) } else { try handle.setBodyOnce(body) }
         }
         if request.method != .head { try handle.set(CURLOPT_CUSTOMREQUEST, request.method.rawValue) }
         // libcurl waits a second for "100 Continue" before it sends a larger body; nobody we talk to answers that.

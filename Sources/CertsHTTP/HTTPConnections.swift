@@ -3,9 +3,13 @@ import Synchronization
 
 /// Connections that stay open between the requests of one client, for a server that is asked often.
 ///
-/// A request takes a handle with its connections for itself alone, so as many stay open as requests ran side by side. Give
+/// A request on a connection that turns out to be closed fails; it is not repeated here, because it may have been carried
+/// out. A request takes a handle with its connections for itself alone, so as many stay open as requests ran side by side. Give
 /// one value to one client: a connection is used again for the same host, whatever CA file it was opened with.
 package final class HTTPConnections: Sendable {
+    /// A connection that was idle for longer is not used again: the server may be about to close it.
+    static let idleSeconds = 10
+
     private let idle = Mutex(Idle())
     private let limit: Int
 

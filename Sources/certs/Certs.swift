@@ -14,7 +14,7 @@ struct Certs: AsyncParsableCommand {
             """,
         version: "certs \(Product.version)",
         groupedSubcommands: [
-            CommandGroup(name: "Set up", subcommands: [InitCommand.self, CheckCommand.self]),
+            CommandGroup(name: "Set up", subcommands: [InitCommand.self, CheckCommand.self, ACMECommand.self]),
             CommandGroup(
                 name: "Rotate",
                 subcommands: [

@@ -243,7 +243,7 @@ private let wrongConfigurations: [WrongConfiguration] = [
         "a text instead of a list", spoiled("[messenger.example.com]", "messenger.example.com"), "8:15",
         "'dnsNames' of certificate 'messenger' must be a list"),
     .init(
-        "a list instead of a text", spoiled("issuer: local\n", "issuer: [local]\n"), "10:13",
+        "a list instead of a text", spoiled("rsa-2048", "[rsa-2048]"), "9:23",
         "must be a text, not a list"),
     .init("a text instead of a block", spoiled("{ algorithm: rsa-2048 }", "rsa-2048"), "9:10", "must be a block"),
     .init(
@@ -328,8 +328,7 @@ private let wrongConfigurations: [WrongConfiguration] = [
         "an unknown key algorithm", spoiled("rsa-2048", "rsa-1024"), "9:23",
         "'rsa-1024' is not a key algorithm; known: rsa-2048, rsa-3072"),
     .init(
-        "an issuer that is still to come", spoiled("type: local-ca", "type: acme"), "4:18",
-        "issuers of type 'acme' are not available in this version"),
+        "a misspelt type of issuer", spoiled("type: local-ca", "type: acne"), "4:18", "did you mean 'acme'?"),
     .init("an unknown type of issuer", spoiled("type: local-ca", "type: localca"), "4:18", "did you mean 'local-ca'?"),
     .init("an issuer without a type", spoiled("type: local-ca, ", ""), "4:3", "issuer 'local' has no 'type'"),
     .init("a local CA without a name", spoiled("commonName: Example Local CA, ", ""), "4:10", "has no 'commonName'"),

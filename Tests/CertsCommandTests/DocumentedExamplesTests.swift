@@ -45,7 +45,7 @@ struct DocumentedExamplesTests {
 
     @Test(
         "can be used as they stand",
-        arguments: [("README.md", 3), ("docs/configuration.md", 5), ("docs/haproxy.md", 3)])
+        arguments: [("README.md", 3), ("docs/configuration.md", 6), ("docs/haproxy.md", 3), ("docs/acme.md", 2)])
     func areValid(document: String, count: Int) throws {
         let examples = try Self.examples(in: document)
         #expect(examples.count >= count, "fewer examples are found than were written")

@@ -19,7 +19,7 @@ struct ACMEScene: Sendable {
 
     /// An issuer as a new process would have it: nothing is remembered but what is on disk.
     func issuer(
-        _ server: Pebble, files: (any IssuerFiles)? = nil, solvers: [any ChallengeSolver] = [IdleSolver()],
+        _ server: any ACMEServer, files: (any IssuerFiles)? = nil, solvers: [any ChallengeSolver] = [IdleSolver()],
         _ change: (inout ACMEDeclaration) -> Void = { _ in }
     ) throws -> ACMEIssuer {
         var declaration = ACMEDeclaration(
@@ -53,6 +53,16 @@ struct ACMEScene: Sendable {
             replacing: replacing, now: Date(), save: { _ in })
     }
 }
+
+/// What an issuer has to know of a server.
+protocol ACMEServer {
+    var directoryURL: String { get }
+    var caFile: String { get }
+}
+
+extension Pebble: ACMEServer {}
+extension ScriptedCA: ACMEServer {}
+extension ACMEToCertifier: ACMEServer {}
 
 extension ACMEIssuer {
     /// The chain, where nothing else is expected.

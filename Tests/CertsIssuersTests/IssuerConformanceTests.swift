@@ -134,8 +134,9 @@ import Testing
         else { return }
         let certificates = try chain.map { try Certificate(der: $0) }
         let leaf = try #require(certificates.first)
-        try await issuer.revoke(leaf.record, reason: .keyCompromise, now: now)
-        try await issuer.revoke(leaf.record, reason: .superseded, now: now)
+        let target = RevocationTarget(record: leaf.record, der: leaf.der)
+        try await issuer.revoke(target, reason: .keyCompromise, now: now)
+        try await issuer.revoke(target, reason: .superseded, now: now)
         let crl = try Data(contentsOf: URL(fileURLWithPath: scene.state.path + "/authorities/issuer/crl.pem"))
         let root = try await issuer.trustAnchors().map { try Certificate(der: $0) }
         func verdict(_ lists: [Data]) -> ChainVerdict {
@@ -150,7 +151,8 @@ import Testing
         #expect(verdict([crl]).findings.contains { $0.id == "revoked" })
         let stranger = try #require(FakeStranger.record)
         await #expect(throws: CertsError(.issuerRefused, "")) {
-            try await issuer.revoke(stranger, reason: .unspecified, now: now)
+            try await issuer.revoke(
+                RevocationTarget(record: stranger, der: Data()), reason: .unspecified, now: now)
         }
     }
 

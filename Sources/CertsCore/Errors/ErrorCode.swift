@@ -58,6 +58,11 @@ extension CertsError.Code {
     package static let stapleUnavailable = Self("staple.unavailable")
     package static let stapleRevoked = Self("staple.revoked")
 
+    // Listening: the answers to challenges.
+    /// Somebody else listens there.
+    package static let listenInUse = Self("listen.inUse")
+    package static let listenFailed = Self("listen.failed")
+
     // Targets: the HAProxy side.
     package static let targetUnreachable = Self("target.unreachable")
     package static let targetTimeout = Self("target.timeout")

@@ -103,7 +103,8 @@ package enum ChallengeType: String, Sendable, Hashable, Codable, CaseIterable {
 /// How the challenges of one type are answered.
 package struct ChallengeDeclaration: Sendable, Hashable {
     package var method: Method
-    /// The names that it is for: `example.com` (with all below it), `*.example.com` (wildcards only); empty: all.
+    /// The names that it is for: `example.com` (with all below it), `*.example.com` (the wildcards there only), an IP
+    /// address; empty: all.
     package var names: [String]
     /// Look from the outside path before the CA is told.
     package var selfCheck: SelfCheck

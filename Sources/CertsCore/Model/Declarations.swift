@@ -35,7 +35,10 @@ package struct CertificateDeclaration: Sendable, Hashable {
     /// Canonical, without duplicates, in the order of the configuration.
     package var names: [AlternativeName]
     package var key: KeyPolicy
+    /// The preferred issuer.
     package var issuer: Name
+    /// Who is asked when the preferred issuer fails, in order.
+    package var otherIssuers: [Name]
     package var renewal: RenewalPolicy
     package var targets: [Name]
     /// Whether the leaf is deployed with an OCSP response of its issuer's responder (RFC 6066 §8).
@@ -43,20 +46,27 @@ package struct CertificateDeclaration: Sendable, Hashable {
 
     package init(
         name: Name, subject: Subject = .init(), names: [AlternativeName], key: KeyPolicy = .init(), issuer: Name,
-        renewal: RenewalPolicy = .init(), targets: [Name] = [], staple: Bool = false
+        otherIssuers: [Name] = [], renewal: RenewalPolicy = .init(), targets: [Name] = [], staple: Bool = false
     ) {
         self.name = name
         self.subject = subject
         self.names = names
         self.key = key
         self.issuer = issuer
+        self.otherIssuers = otherIssuers
         self.renewal = renewal
         self.targets = targets
         self.staple = staple
     }
 
+    /// All issuers, in order of preference.
+    package var issuers: [Name] { [issuer] + otherIssuers }
+
     /// What an issued revision is compared with: a change of any of it makes the certificate due.
-    package var requested: RequestedProperties {
+    package var requested: RequestedProperties { requested(from: issuer) }
+
+    /// The same for a revision that `issuer` signed.
+    package func requested(from issuer: Name) -> RequestedProperties {
         RequestedProperties(subject: subject, names: names.sorted(), keyAlgorithms: key.algorithms, issuer: issuer)
     }
 }

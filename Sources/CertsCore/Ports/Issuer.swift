@@ -27,13 +27,15 @@ package struct IssuanceRequest: Sendable {
     package let resuming: ResumeHandle?
     /// The leaf that the new certificate takes the place of, DER, if this issuer signed it.
     package let replacing: Data?
+    /// What the limits of the issuer take it for.
+    package let kind: OrderKind
     package let now: Date
     /// Records a handle durably while the call goes on: to be called before each effect that must not be repeated.
     package let save: @Sendable (ResumeHandle) async throws -> Void
 
     package init(
         declaration: CertificateDeclaration, revision: Int, csr: Data, key: Secret, resuming: ResumeHandle?,
-        replacing: Data? = nil, now: Date,
+        replacing: Data? = nil, kind: OrderKind = .new, now: Date,
         save: @escaping @Sendable (ResumeHandle) async throws -> Void
     ) {
         self.declaration = declaration
@@ -42,6 +44,7 @@ package struct IssuanceRequest: Sendable {
         self.key = key
         self.resuming = resuming
         self.replacing = replacing
+        self.kind = kind
         self.now = now
         self.save = save
     }

@@ -14,6 +14,9 @@ enum PublicSuffix {
         return hosts.contains(Array(base.utf8)) ? nil : base
     }
 
+    /// Whether the domain is a suffix of the excerpt.
+    static func isKnown(_ domain: String) -> Bool { isRegistry(domain) || shared.contains(domain) }
+
     private static func isRegistry(_ domain: String) -> Bool {
         let labels = domain.split(separator: ".")
         return labels.count == 2 && labels[1].count == 2

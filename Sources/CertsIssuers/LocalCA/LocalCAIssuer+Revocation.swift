@@ -2,28 +2,6 @@ package import CertsCore
 import CertsCrypto
 package import Foundation
 
-/// An issuer that can take a certificate back.
-package protocol RevokingIssuer: Issuer {
-    /// Revokes; a certificate that is already revoked is left as it is.
-    func revoke(_ certificate: CertificateRecord, reason: RevocationReason, now: Date) async throws
-}
-
-/// RFC 5280 §5.3.1, the reasons that an operator gives.
-package enum RevocationReason: Int, Sendable, Codable, CaseIterable {
-    case unspecified = 0
-    case keyCompromise = 1
-    case affiliationChanged = 3
-    case superseded = 4
-    case cessationOfOperation = 5
-
-    /// `keyCompromise`, as the RFC spells it.
-    package var word: String { "\(self)" }
-    package init?(word: String) {
-        guard let found = Self.allCases.first(where: { $0.word == word }) else { return nil }
-        self = found
-    }
-}
-
 extension LocalCAIssuer {
     /// `revoked.json`.
     struct Revocations: Codable {
@@ -40,7 +18,9 @@ extension LocalCAIssuer {
     /// How long a CRL is valid; it is made anew at each revocation.
     static let listValidity: TimeInterval = 30 * 86400
 
-    package func revoke(_ certificate: CertificateRecord, reason: RevocationReason, now: Date) async throws {
+    /// The key of the certificate is not needed: the CA is ours.
+    package func revoke(_ target: RevocationTarget, reason: RevocationReason, now: Date) async throws {
+        let certificate = target.record
         guard let authority = try await load() else {
             throw CertsError(
                 .issuerRefused, "the local CA '\(name)' has not issued anything yet", subject: name.rawValue,

@@ -81,6 +81,9 @@ struct CheckCommand: AsyncParsableCommand {
             } catch {
                 findings.append(.init(name.rawValue, .init(error: CertsError.wrapping(error), id: "issuer-unusable")))
             }
+            guard let inspectable = issuer as? any InspectableIssuer else { continue }
+            let users = assembly.declarations.certificates.filter { $0.issuers.contains(name) }
+            findings += await inspectable.inspect(users, now: Date()).map { SubjectFinding(name.rawValue, $0) }
         }
         return findings
     }

@@ -73,7 +73,8 @@ extension Assembly {
     }
 
     func handOffIssuer(of declaration: CertificateDeclaration) throws -> HandOffIssuer {
-        guard let issuer = engine.context.issuers[declaration.issuer] as? HandOffIssuer else {
+        let issuers = declaration.issuers.compactMap { engine.context.issuers[$0] as? HandOffIssuer }
+        guard let issuer = issuers.first else {
             throw CertsError(
                 .usage, "the issuer '\(declaration.issuer)' of '\(declaration.name)' is not of type hand-off",
                 hint: "use `certs rotate \(declaration.name)`")

@@ -10,13 +10,15 @@ struct InitCommand: AsyncParsableCommand {
         commandName: "init", abstract: "Write a starter configuration, make the state directory and the local CA.")
 
     @OptionGroup var global: GlobalOptions
+    @Flag(help: "Begin with an ACME CA (Let's Encrypt, its staging environment first) instead of a local CA.")
+    var acme = false
 
     func run() async throws {
         let path = global.configurationPath
         if FileManager.default.fileExists(atPath: path) {
             Terminal.note("\(path) is there already and is kept")
         } else {
-            try write(StarterConfiguration.text, to: path)
+            try write(acme ? StarterConfiguration.acme : StarterConfiguration.text, to: path)
             Terminal.note("wrote \(path): declare your names, issuer and targets there")
         }
         let assembly = try await Assembly.make(global)
@@ -26,7 +28,8 @@ struct InitCommand: AsyncParsableCommand {
             try await local.makeIfMissing(now: Date())
             Terminal.note("local CA '\(name)': give \(assembly.state.path)/authorities/\(name)/root.pem to the clients")
         }
-        Terminal.print("next: edit \(path), then `certs check`, then `certs rotate --all`")
+        let look = acme ? "certs check --live" : "certs check"
+        Terminal.print("next: edit \(path), then `\(look)`, then `certs rotate --all`")
     }
 
     private func write(_ text: String, to path: String) throws {

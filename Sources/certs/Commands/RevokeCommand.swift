@@ -38,7 +38,13 @@ struct RevokeCommand: AsyncParsableCommand {
                 hint: "rotate first, or name the current one with --revision \(current ?? 1)")
         }
         let manifest = try await context.manifest(of: declaration.name, revision: wanted)
-        try await issuer.revoke(manifest.record, reason: reason, now: Date())
+        for member in KeyPolicy.members(of: manifest.requested.keyAlgorithms) {
+            guard let leaf = try await context.storedChain(declaration.name, wanted, member.slot).first else {
+                continue
+            }
+            try await issuer.revoke(
+                RevocationTarget(record: leaf.record, der: leaf.der), reason: reason, now: Date())
+        }
         Terminal.print("revoked \(name) revision \(wanted), serial \(manifest.record.serial)")
         if wanted == current { Terminal.note("this revision is still served: rotate now with `certs rotate \(name)`") }
     }

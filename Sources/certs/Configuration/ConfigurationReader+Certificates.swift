@@ -25,20 +25,20 @@ extension ConfigurationReader {
         // With a wrong name in the list the common name may well be meant to be that one.
         if problems.count == problemsBefore { checkCommonName(subject, names, block) }
         let key = keyPolicy(block)
-        let issuer = issuer(block)
-        checkIssuer(issuer, key, block)
+        let issuers = issuerReferences(block)
+        checkIssuers(issuers, names, key, block)
         var renewal = RenewalPolicy()
         if let before = block.block("renew", keys: ["before"])?.duration("before", 60...3650 * 86400) {
             renewal.before = before
         }
         let targets = targetReferences(block)
-        guard let name, let issuer, !names.isEmpty else { return }
+        guard let name, let issuer = issuers.first?.value, !names.isEmpty else { return }
+        let declaration = CertificateDeclaration(
+            name: name, subject: subject, names: names, key: key, issuer: issuer,
+            otherIssuers: issuers.dropFirst().map(\.value), renewal: renewal, targets: targets.map(\.value),
+            staple: block.flag("staple") ?? false)
         certificates.append(
-            CertificateSource(
-                declaration: CertificateDeclaration(
-                    name: name, subject: subject, names: names, key: key, issuer: issuer, renewal: renewal,
-                    targets: targets.map(\.value), staple: block.flag("staple") ?? false),
-                mark: block.mark, targetMarks: targets.map(\.mark)))
+            CertificateSource(declaration: declaration, mark: block.mark, targetMarks: targets.map(\.mark)))
     }
 
     private func subject(_ block: ConfigurationBlock) -> Subject {
@@ -157,29 +157,27 @@ extension ConfigurationReader {
         return algorithms
     }
 
-    /// What the type of the issuer cannot do.
-    private func checkIssuer(_ issuer: Name?, _ key: KeyPolicy, _ block: ConfigurationBlock) {
-        guard let declared = issuers.first(where: { $0.value.name == issuer })?.value else { return }
-        if key.algorithms.count > 1, case .handOff = declared.kind {
-            // A person carries one request, and one answer back.
-            problems.add(
-                block.mark("keys"), "the issuer '\(declared.name)' is a hand-off, which takes one key at a time",
-                "declare one certificate for each key, or another issuer")
-        }
-        if block.node("staple") != nil, block.flag("staple") == true {
-            if case .handOff = declared.kind { return }
-            problems.add(
-                block.mark("staple"),
-                "certificates of the issuer '\(declared.name)' (\(declared.typeName)) name no OCSP responder",
-                "leave staple out: there is nothing to staple")
-        }
-    }
-
-    private func issuer(_ block: ConfigurationBlock) -> Name? {
+    /// `issuer: local`, or several in order of preference: `issuer: [letsencrypt, zerossl]`.
+    private func issuerReferences(_ block: ConfigurationBlock) -> [Located<Name>] {
         let known = issuerNames.keys.sorted()
-        guard let text = block.requiredText("issuer", "name one of the issuers: \(known.joined(separator: ", "))")
-        else { return nil }
-        return reference(text, "issuer", known)
+        let remedy = "name one of the issuers: \(known.joined(separator: ", "))"
+        guard case .sequence(let list)? = block.node("issuer") else {
+            guard let text = block.requiredText("issuer", remedy), let name = reference(text, "issuer", known) else {
+                return []
+            }
+            return [Located(value: name, mark: text.mark)]
+        }
+        if list.isEmpty { problems.add(block.mark("issuer"), "'issuer' of \(block.what) is empty", remedy) }
+        var result: [Located<Name>] = []
+        for text in block.texts("issuer") {
+            guard let name = reference(text, "issuer", known) else { continue }
+            guard !result.contains(where: { $0.value == name }) else {
+                problems.add(text.mark, "issuer '\(name)' is named twice", "name it once")
+                continue
+            }
+            result.append(Located(value: name, mark: text.mark))
+        }
+        return result
     }
 
     private func targetReferences(_ block: ConfigurationBlock) -> [Located<Name>] {

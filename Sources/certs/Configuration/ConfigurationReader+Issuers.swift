@@ -4,8 +4,9 @@ import Yams
 
 extension ConfigurationReader {
     /// The types that this program has.
-    private static let issuerTypes = ["self-signed", "local-ca", "hand-off"]
+    private static let issuerTypes = ["acme", "local-ca", "self-signed", "hand-off"]
     private static let issuerKeys = [
+        "acme": acmeKeys,
         "self-signed": ["type", "validity"],
         "local-ca": ["type", "commonName", "validity", "key", "permittedNames"],
         "hand-off": ["type", "anchors"],
@@ -46,18 +47,13 @@ extension ConfigurationReader {
                 "write one of \(Self.issuerTypes.joined(separator: ", "))")
             return nil
         }
-        if type.string == "acme" {
-            problems.add(
-                type.mark, "issuers of type 'acme' are not available in this version",
-                "use \(Self.issuerTypes.joined(separator: ", "))")
-            return nil
-        }
         guard let keys = Self.issuerKeys[type.string] else {
             problems.add(
                 type.mark, "'\(type.string)' is not a type of issuer", remedy(for: type.string, Self.issuerTypes))
             return nil
         }
         guard let block = ConfigurationBlock(node, what, keys: keys, problems) else { return nil }
+        if type.string == "acme" { return acme(block) }
         // At most 20 years: notAfter stays far from 2049, where the encoding of dates changes.
         let validity = block.duration("validity", 60...7300 * 86400) ?? 90 * 86400
         switch type.string {

@@ -9,6 +9,25 @@ extension ConfigurationReader {
         checkServerNames()
     }
 
+    /// One port cannot speak two protocols. Issuers may share a listener of one type: each answers for all.
+    func checkListeners(_ server: ServerDeclaration) {
+        var users = ["\(server.host.contains(":") ? "[\(server.host)]" : server.host):\(server.port)": "'server'"]
+        for issuer in issuers {
+            guard case .acme(let acme) = issuer.value.kind else { continue }
+            for challenge in acme.challenges {
+                guard let address = challenge.listener?.description else { continue }
+                let user = users[address]
+                if user == nil { users[address] = challenge.type.rawValue }
+                guard let user, user != challenge.type.rawValue else { continue }
+                problems.add(
+                    issuer.mark,
+                    "issuer '\(issuer.value.name)' would listen for \(challenge.type.rawValue) on \(address), "
+                        + "as \(user) does",
+                    "choose another port")
+            }
+        }
+    }
+
     /// Two certificates must not overwrite each other's bundle, and two nodes must not share one.
     private func checkBundles() {
         var writers: [String: (certificate: Name, node: NodeID)] = [:]
@@ -108,6 +127,16 @@ extension ConfigurationReader {
     private static func covers(_ certificate: CertificateDeclaration, _ serverName: String) -> Bool {
         certificate.names.contains {
             if case .dns(let pattern) = $0 { DNSName.covers(pattern, host: serverName) } else { false }
+        }
+    }
+}
+
+extension ChallengeDeclaration {
+    /// Where it makes us listen.
+    fileprivate var listener: SocketAddress? {
+        switch method {
+        case .http01(.listen(let address)), .tlsALPN01(let address): address
+        case .http01(.directory), .dns01, .dnsAccount01, .dnsPersist01: nil
         }
     }
 }

@@ -72,14 +72,20 @@ extension ConfigurationReader {
     }
 
     func commandLine(_ block: ConfigurationBlock) -> CommandLine? {
-        let texts = block.texts("arguments")
         let deadline = block.duration("deadline", 1...3600) ?? 30
+        return programLine(block, "arguments", "[systemctl, reload, haproxy]").map {
+            CommandLine(arguments: $0, deadline: .seconds(deadline))
+        }
+    }
+
+    /// A program with its arguments, from a list that is required.
+    func programLine(_ block: ConfigurationBlock, _ key: String, _ example: String) -> [String]? {
+        let texts = block.texts(key)
         guard let program = texts.first else {
-            if block.list("arguments", "[program, argument]").isEmpty,
-                block.node("arguments")?.sequence != nil || block.node("arguments") == nil
+            if block.list(key, "[program, argument]").isEmpty,
+                block.node(key)?.sequence != nil || block.node(key) == nil
             {
-                block.missing(
-                    "arguments", "write the program and its arguments as a list: [systemctl, reload, haproxy]")
+                block.missing(key, "write the program and its arguments as a list: \(example)")
             }
             return nil
         }
@@ -95,7 +101,7 @@ extension ConfigurationReader {
             guard let path = path(program) else { return nil }
             arguments[0] = path
         }
-        return CommandLine(arguments: arguments, deadline: .seconds(deadline))
+        return arguments
     }
 
     func endpoints(_ block: ConfigurationBlock) -> [Located<Endpoint>] {

@@ -53,11 +53,13 @@ struct ConfigurationReader {
         readTargets(top)
         readCertificates(top)
         checkReferences()
+        let server = server(top)
+        checkListeners(server)
         let state = top.text("state")
         return Declarations(
             stateDirectory: path(state ?? Located(value: "./state", mark: top.mark)) ?? base,
             issuers: issuers.map(\.value),
-            certificates: certificates.map(\.declaration), targets: targets.map(\.declaration), server: server(top),
+            certificates: certificates.map(\.declaration), targets: targets.map(\.declaration), server: server,
             schedule: schedule(top))
     }
 

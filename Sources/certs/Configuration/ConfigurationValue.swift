@@ -21,6 +21,16 @@ enum ConfigurationValue {
         return "\(Int64(seconds))s"
     }
 
+    /// `300/3h`: so many in so long.
+    static func rate(_ text: String) -> IssuanceLimits.Rate? {
+        let parts = text.split(separator: "/", omittingEmptySubsequences: false)
+        guard parts.count == 2, parts[0].utf8.allSatisfy({ $0 >= UInt8(ascii: "0") && $0 <= UInt8(ascii: "9") }),
+            let count = Int32(parts[0]), count > 0, let period = duration(String(parts[1])), period > 0,
+            period <= 366 * 86400
+        else { return nil }
+        return IssuanceLimits.Rate(Int(count), per: period)
+    }
+
     /// `HOST:PORT` of a listener; the port may be 0, for any free one.
     static func listener(_ text: String) -> ServerDeclaration? {
         guard let colon = text.lastIndex(of: ":"), let port = port(text[text.index(after: colon)...]) else {

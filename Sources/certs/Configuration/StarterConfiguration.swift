@@ -40,4 +40,54 @@ enum StarterConfiguration {
         server: { listen: "127.0.0.1:9219" }
 
         """
+
+    /// The one that `certs init --acme` writes.
+    static let acme = """
+        # What certs looks after. 'certs check' tells what is wrong with this file, with line and column.
+        # Durations are written 90s, 15m, 12h, 30d. Paths are relative to this file.
+        version: 1
+
+        # Keys, accounts, certificates, the history. Only the user that runs certs may read it.
+        state: ./state
+
+        issuers:
+          # To try everything out: limits that are hard to reach, and certificates that no browser trusts.
+          staging:
+            type: acme
+            directory: letsencrypt-staging
+            # Read the terms first: 'certs acme directory staging' shows where they are. Then write true.
+            acceptTerms: false
+            # The CA asks http://YOUR-NAME/.well-known/acme-challenge/…; HAProxy passes that on to here:
+            # 'certs acme haproxy-rules staging' prints the lines for haproxy.cfg.
+            challenge: { type: http-01, listen: "127.0.0.1:8402" }
+          # The real one. When 'certs rotate --all' has worked with staging, write 'issuer: letsencrypt' below.
+          letsencrypt:
+            type: acme
+            directory: letsencrypt
+            acceptTerms: false
+            challenge: { type: http-01, listen: "127.0.0.1:8402" }
+
+        certificates:
+          - name: www
+            # Names that lead to this HAProxy in the public DNS.
+            dnsNames: [www.example.com, example.com]
+            key: { algorithm: ecdsa-p256 }
+            issuer: staging
+            targets: [loadbalancer]
+
+        targets:
+          - name: loadbalancer
+            type: haproxy
+            # The file that HAProxy's 'bind … crt' loads; {name} is the name of the certificate.
+            bundle: "/etc/haproxy/certs/{name}.pem"
+            # The 'stats socket' of HAProxy, at level admin: the certificate is swapped without a reload.
+            reload: { method: runtime, socket: /run/haproxy/admin.sock }
+            # Where certs looks whether HAProxy really serves the new certificate.
+            endpoints:
+              - { address: "127.0.0.1:443", serverName: www.example.com }
+
+        # /metrics for Prometheus, /healthz, /readyz.
+        server: { listen: "127.0.0.1:9219" }
+
+        """
 }

@@ -24,6 +24,8 @@ struct OrderWork: Sendable {
 
     /// For the CA to sign, while we wait here.
     private static let signingDeadline = Duration.seconds(90)
+    /// How often the request is handed in while the order stays ready.
+    private static let submissionLimit = 5
     /// For the order to become ready after its last authorization.
     private static let readyDeadline = Duration.seconds(30)
 
@@ -152,6 +154,7 @@ struct OrderWork: Sendable {
         var ready = Polling(deadline: Self.readyDeadline)
         var signing = Polling(deadline: Self.signingDeadline)
         var isAuthorized = false
+        var submissions = 0
         while true {
             switch order.status {
             case .pending where !isAuthorized:
@@ -160,7 +163,9 @@ struct OrderWork: Sendable {
             case .pending:
                 guard try await ready.wait(atLeastUntil: retryAt) else { throw stuck("pending") }
             case .ready:
-                if let (next, wish) = try await finalize(order, &record) {
+                submissions += 1
+                let isLast = submissions == Self.submissionLimit
+                if let (next, wish) = try await finalize(order, &record, isLast: isLast) {
                     (order, retryAt) = (next, wish)
                     if order.status != .ready { continue }
                 }
@@ -197,15 +202,19 @@ struct OrderWork: Sendable {
         }
     }
 
-    /// - Returns: `nil` when the CA says that the order is in another state: then it is to be read again.
-    private func finalize(_ order: Order, _ record: inout OrderRecord) async throws -> (Order, Date?)? {
+    /// - Returns: `nil` when it is not known what came of it: then the order is to be read again.
+    private func finalize(
+        _ order: Order, _ record: inout OrderRecord, isLast: Bool
+    ) async throws -> (Order, Date?)? {
         record.finalizedAt = request.now
         try await records.save(record, for: .finalization)
         do {
             return try await session.finalize(order, csr: record.csr ?? csr.der, as: signer)
-        } catch let failure as ACMEFailure where failure.kind == .orderNotReady || failure.status >= 500 {
+        } catch let failure as ACMEFailure
+            where !isLast && (failure.kind == .orderNotReady || failure.status >= 500)
+        {
             return nil
-        } catch let error as CertsError where error.code == .http && error.retry != .never {
+        } catch let error as CertsError where !isLast && error.code == .http && error.retry != .never {
             // The answer was lost, not necessarily the request.
             return nil
         }

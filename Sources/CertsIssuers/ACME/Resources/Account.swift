@@ -31,7 +31,7 @@ extension ACMESession {
     func newAccount(
         _ request: Account.Request, key: WebKey
     ) async throws -> (url: String, account: Account, isNew: Bool) {
-        let reply = try await post(try await directory().newAccount, request, as: .key(key))
+        let reply = try await post(try await directory().newAccount, request, as: .key(key), isRepeatable: true)
         guard let url = reply.location else {
             throw CertsError(
                 .issuerUnavailable, "the CA made an account and did not say where", subject: issuer.rawValue,
@@ -51,7 +51,7 @@ extension ACMESession {
     }
 
     func updateAccount(_ request: Account.Request, key: WebKey, url: String) async throws -> Account {
-        try await post(url, request, as: .account(key, url: url)).decoded(Account.self, "an account")
+        try await post(url, request, as: .account(key, url: url), isRepeatable: true).decoded(Account.self, "an account")
     }
 }
 

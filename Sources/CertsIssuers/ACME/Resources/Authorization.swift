@@ -72,11 +72,11 @@ extension ACMESession {
 
     /// Tells the server to look (§7.5.1): the payload is `{}`.
     func answer(_ challenge: Authorization.Challenge, as signer: Signer) async throws {
-        _ = try await post(challenge.url, Empty(), as: signer)
+        _ = try await post(challenge.url, Empty(), as: signer, isRepeatable: true)
     }
 
     /// §7.5.2.
     func deactivateAuthorization(_ url: String, as signer: Signer) async throws {
-        _ = try await post(url, Deactivation(), as: signer)
+        _ = try await post(url, Deactivation(), as: signer, isRepeatable: true)
     }
 }

@@ -35,7 +35,7 @@ struct Order: Sendable, Decodable {
 extension ACMESession {
     /// - Returns: the order, and where it is.
     func newOrder(_ request: Order.Request, as signer: Signer) async throws -> (url: String, order: Order) {
-        let reply = try await post(try await directory().newOrder, request, as: signer)
+        let reply = try await post(try await directory().newOrder, request, as: signer, isRepeatable: true)
         guard let url = reply.location else {
             throw CertsError(
                 .issuerUnavailable, "the CA made an order and did not say where", subject: issuer.rawValue,

@@ -20,7 +20,7 @@ extension ACMESession {
         let request = Revocation(
             certificate: Base64URL.encode(certificate), reason: reason == .unspecified ? nil : reason.rawValue)
         do {
-            _ = try await post(url, request, as: signer)
+            _ = try await post(url, request, as: signer, isRepeatable: true)
         } catch let failure as ACMEFailure where failure.kind == .alreadyRevoked {
             return
         }

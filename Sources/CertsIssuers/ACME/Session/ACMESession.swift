@@ -49,12 +49,17 @@ final class ACMESession: Sendable {
 
     /// POST-as-GET (RFC 8555 §6.3).
     func read(_ url: String, as signer: Signer, accepting type: String? = nil) async throws -> HTTPReply {
-        try await send(url, nil, signer, isRead: true, accepting: type)
+        try await send(url, nil, signer, isRepeatable: true, accepting: type)
     }
 
     /// A POST that changes something.
-    func post(_ url: String, _ payload: any Encodable & Sendable, as signer: Signer) async throws -> HTTPReply {
-        try await send(url, payload, signer, isRead: false, accepting: nil)
+    ///
+    /// - Parameter isRepeatable: doing it twice does no harm and there is nothing to read first: it is signed anew and
+    ///   repeated after a broken connection, like a read.
+    func post(
+        _ url: String, _ payload: any Encodable & Sendable, as signer: Signer, isRepeatable: Bool = false
+    ) async throws -> HTTPReply {
+        try await send(url, payload, signer, isRepeatable: isRepeatable, accepting: nil)
     }
 
     /// A plain GET: for the directory and renewal information only. Follows up to three redirects.
@@ -85,7 +90,7 @@ final class ACMESession: Sendable {
     // MARK: Parts
 
     private func send(
-        _ url: String, _ payload: (any Encodable & Sendable)?, _ signer: Signer, isRead: Bool, accepting type: String?
+        _ url: String, _ payload: (any Encodable & Sendable)?, _ signer: Signer, isRepeatable: Bool, accepting type: String?
     ) async throws -> HTTPReply {
         let url = try checked(url)
         let end = ContinuousClock.now + Self.deadline
@@ -95,7 +100,7 @@ final class ACMESession: Sendable {
             let nonce = try await nonce()
             let request = try signed(url, payload, signer, nonce, accepting: type)
             let reply =
-                isRead
+                isRepeatable
                 ? try await repeated { attempt in
                     // A nonce that was sent may be used up, whatever came back.
                     let request =
@@ -105,21 +110,21 @@ final class ACMESession: Sendable {
                 } : try await exchange(request, url)
             if reply.isSuccess { return reply }
             let failure = reply.failure()
-            guard ContinuousClock.now < end, attempts < 200, let pause = pause(failure, reply, attempts, isRead: isRead)
+            guard ContinuousClock.now < end, attempts < 200, let pause = pause(failure, reply, attempts, isRepeatable: isRepeatable)
             else { throw failure }
             if pause > .zero { try await Task.sleep(for: pause) }
         }
     }
 
     /// How long to wait before the same is asked once more; `nil`: not at all.
-    private func pause(_ failure: ACMEFailure, _ reply: HTTPReply, _ attempts: Int, isRead: Bool) -> Duration? {
+    private func pause(_ failure: ACMEFailure, _ reply: HTTPReply, _ attempts: Int, isRepeatable: Bool) -> Duration? {
         if failure.kind == .badNonce { return attempts < 10 ? .zero : .milliseconds(50) }
         guard attempts <= 3 else { return nil }
         if failure.status == 429 || failure.status == 503, let at = failure.retryAt {
             let wait = at.timeIntervalSince(reply.receivedAt)
             return wait <= Self.patience ? .seconds(wait) : nil
         }
-        guard isRead, failure.status >= 500 else { return nil }
+        guard isRepeatable, failure.status >= 500 else { return nil }
         return .milliseconds(250 << attempts)
     }
 
