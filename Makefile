@@ -1,6 +1,6 @@
 # `make help` lists what there is. Each target is one script in scripts/, which says what it does and takes options.
 
-.PHONY: help run build test check format bench bench-haproxy clean clean-run
+.PHONY: help run build deb image test check format bench bench-haproxy clean clean-run
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -10,8 +10,14 @@ run: ## show a rotation on this machine: a real HAProxy on loopback and certs se
 
 build: ## build the release program: .build/release/certs
 	@scripts/require-swift
-	@scripts/install-packages libssl-dev libcurl4-openssl-dev libpq-dev libsqlite3-dev pkg-config
+	@scripts/install-packages libssl-dev libcurl4-openssl-dev libpq-dev libsqlite3-dev libldns-dev pkg-config
 	swift build -c release --static-swift-stdlib --product certs
+
+deb: ## build the Debian package: .build/deb/certs_VERSION_ARCH.deb
+	@scripts/deb
+
+image: ## build the container image `certs` from that package
+	@scripts/image
 
 test: ## run every check and every test; one suite: make test FILTER=PlannerTests
 	@scripts/test $(if $(FILTER),--filter $(FILTER))

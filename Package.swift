@@ -85,7 +85,7 @@ let package = Package(
         .executableTarget(
             name: "certs",
             dependencies: [
-                "CertsCore", "CertsCrypto", "CertsStore", "CertsIssuers", "CertsHAProxy", "CertsEngine",
+                "CertsCore", "CertsCrypto", "CertsHTTP", "CertsStore", "CertsIssuers", "CertsHAProxy", "CertsEngine",
                 "CertsWeb", logging, lifecycle, unixSignals,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Yams", package: "Yams"),

@@ -28,13 +28,17 @@ package final class PublishedSnapshot: Sendable {
         }
     }
 
+    /// Whether the planner that fills it lives.
+    package let heartbeat: Heartbeat
     private let value: Mutex<Value>
 
     /// - Parameter value: shown until the first ``replace(with:)``; the default has no metrics and is not ready.
     package init(
-        _ value: Value = Value(metricsText: [], readiness: .notReady(reason: "starting"), renderedAt: .distantPast)
+        _ value: Value = Value(metricsText: [], readiness: .notReady(reason: "starting"), renderedAt: .distantPast),
+        heartbeat: Heartbeat = Heartbeat()
     ) {
         self.value = Mutex(value)
+        self.heartbeat = heartbeat
     }
 
     package var current: Value { value.withLock { $0 } }

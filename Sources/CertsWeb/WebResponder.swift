@@ -36,7 +36,7 @@ struct WebResponder: HTTPResponder {
         switch request.uri.path {
         case "/": page = landing
         case "/metrics": page = metrics
-        case "/healthz": page = { _ in text(.ok, "ok\n") }
+        case "/healthz": page = { _ in health }
         case "/readyz": page = readiness
         default: return text(.notFound, "not found; see / for what there is\n")
         }
@@ -77,6 +77,13 @@ struct WebResponder: HTTPResponder {
             let weight = parts.dropFirst().first { $0.hasPrefix("q=") }.map { Double($0.dropFirst(2)) ?? 0 }
             return weight ?? 1 > 0
         }
+    }
+
+    /// Alive is more than answering: the planner must move, too.
+    private var health: Response {
+        let heartbeat = snapshot.heartbeat
+        guard !heartbeat.isAlive else { return text(.ok, "ok\n") }
+        return text(.serviceUnavailable, "\(TerminalText.sanitized(heartbeat.status))\n")
     }
 
     private func readiness(_ request: Request) -> Response {

@@ -18,9 +18,10 @@ struct Assembly {
     /// - Parameters:
     ///   - create: make the state directory if it is not there yet.
     ///   - progress: told of every step of every rotation.
+    ///   - pulse: called after each piece of work.
     static func make(
         _ options: GlobalOptions, logLevel: Logger.Level = .error, create: Bool = true,
-        progress: @escaping @Sendable (Rotation) -> Void = { _ in }
+        progress: @escaping @Sendable (Rotation) -> Void = { _ in }, pulse: @escaping @Sendable () -> Void = {}
     ) async throws -> Assembly {
         let declarations = try ConfigurationFile.load(path: options.configurationPath)
         let state = try await StateDirectory.open(at: declarations.stateDirectory, create: create)
@@ -42,6 +43,7 @@ struct Assembly {
             quarantine: state, staples: OCSPClient(),
             makeBundle: { try CanonicalBundle.make(leaf: $0, chain: $1, key: $2) },
             faults: faults, logger: logger, progress: progress)
+        context.pulse = pulse
         // Half of the files are left for everything else.
         context.batchLimit = max(16, ProcessLimits.openFiles / 2)
         return Assembly(

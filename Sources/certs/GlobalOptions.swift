@@ -19,8 +19,10 @@ struct GlobalOptions: ParsableArguments {
     var logLevel: Logger.Level?
 
     /// The file to read: the first that is named or exists.
-    var configurationPath: String {
-        if let config { return config }
+    var configurationPath: String { Self.configurationPath(config) }
+
+    static func configurationPath(_ named: String?) -> String {
+        if let named { return named }
         if let fromEnvironment = ProcessInfo.processInfo.environment["CERTS_CONFIG"] { return fromEnvironment }
         let local = "Certs/certs.yml"
         return FileManager.default.fileExists(atPath: local) ? local : "/etc/certs/certs.yml"

@@ -110,6 +110,20 @@ struct WebServerTests {
         }
     }
 
+    @Test("a planner that hangs is not healthy, and stays visible")
+    func health() async throws {
+        let heartbeat = Heartbeat(limit: .zero)
+        heartbeat.beat("rotating\r\nX")
+        let snapshot = PublishedSnapshot(value("up 1\n"), heartbeat: heartbeat)
+        try await withServer(snapshot) { url, _ in
+            let response = try await get(url + "/healthz")
+            #expect(response.status == 503)
+            #expect(
+                response.body == Data("stalled: nothing has moved for 0 min since: rotating\\u{d}\\u{a}X\n".utf8))
+            #expect(try await get(url + "/metrics").body == Data("up 1\n".utf8))
+        }
+    }
+
     @Test("readiness follows the snapshot, and its reason cannot forge a line")
     func readiness() async throws {
         let snapshot = PublishedSnapshot(value("", .notReady(reason: "recovering 2 rotations\r\nX")))

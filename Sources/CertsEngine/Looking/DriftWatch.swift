@@ -9,9 +9,15 @@ extension RotationEngine {
     package func drift(of names: Set<Name>? = nil) async -> [Drift] {
         let declared = context.declarations.certificates.filter { names?.contains($0.name) ?? true }
         let nodes = context.declarations.targets.flatMap(\.nodes)
-        let differences = await concurrently(declared, width: width) { await self.drift(of: $0) }
+        let differences = await concurrently(declared, width: width) {
+            defer { context.pulse() }
+            return await self.drift(of: $0)
+        }
         let expected = await expectedBundles()
-        let extras = await concurrently(nodes, width: width) { await self.strangers(on: $0, besides: expected) }
+        let extras = await concurrently(nodes, width: width) {
+            defer { context.pulse() }
+            return await self.strangers(on: $0, besides: expected)
+        }
         return differences.flatMap(\.self)
             + extras.flatMap(\.self).map(\.drift).filter { names?.contains($0.certificate) ?? true }
     }

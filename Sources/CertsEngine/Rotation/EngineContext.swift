@@ -29,6 +29,8 @@ package struct EngineContext: Sendable {
     package var logger: Logger
     /// Told of every step as it begins and of the end; must not block.
     package var progress: @Sendable (Rotation) -> Void
+    /// Called after each piece of work; the sign that the engine lives. Must not block.
+    package var pulse: @Sendable () -> Void = {}
 
     package init(
         declarations: Declarations, issuers: [Name: any Issuer], targets: [NodeID: any DeploymentTarget],

@@ -253,7 +253,11 @@ package struct RotationEngine: Sendable {
     /// Looks at what every endpoint serves now and keeps it in the inventory.
     package func observe(only names: Set<Name>? = nil) async throws {
         let declared = context.declarations.certificates.filter { names?.contains($0.name) ?? true }
-        for error in await concurrently(declared, width: width, { await self.observe($0) }) {
+        let errors = await concurrently(declared, width: width) {
+            defer { context.pulse() }
+            return await self.observe($0)
+        }
+        for error in errors {
             if let error { context.logger.debug("not observed: \(error)") }
         }
     }

@@ -15,6 +15,7 @@ package final class RenewalTimer: Service {
 
     let engine: RotationEngine
     let publisher: SnapshotPublisher
+    let heartbeat: Heartbeat
     /// How often the wall clock is looked at while waiting: a suspended or stepped machine is noticed this soon.
     let pollInterval: Duration
     /// From 0 to 1; the share of the jitter that is added to a tick.
@@ -30,11 +31,13 @@ package final class RenewalTimer: Service {
     /// - Parameter driftLimit: how many deployments (a certificate on a node) are looked at by themselves; where there
     ///   are more, a look takes so long that only a person should ask for it.
     package init(
-        engine: RotationEngine, publisher: SnapshotPublisher, pollInterval: Duration = .seconds(1),
-        driftLimit: Int = 5000, random: @escaping @Sendable () -> Double = { Double.random(in: 0...1) }
+        engine: RotationEngine, publisher: SnapshotPublisher, heartbeat: Heartbeat = Heartbeat(),
+        pollInterval: Duration = .seconds(1), driftLimit: Int = 5000,
+        random: @escaping @Sendable () -> Double = { Double.random(in: 0...1) }
     ) {
         self.engine = engine
         self.publisher = publisher
+        self.heartbeat = heartbeat
         self.pollInterval = pollInterval
         self.driftLimit = driftLimit
         self.random = random
@@ -44,11 +47,14 @@ package final class RenewalTimer: Service {
 
     package func run() async throws {
         await publisher.publish()
+        heartbeat.beat("looking for what was interrupted")
         // After a restart the planner may have nothing to do for an hour: what it did before makes the process ready.
         if await recover(), await !isTickDue() { await publisher.markTicked() }
+        heartbeat.beat("waiting for the next run")
         for await _ in AsyncTimerSequence(interval: pollInterval, clock: .continuous).cancelOnGracefulShutdown() {
             if await isTickDue() { await tick() } else { await refreshHintsIfDue() }
             await publisher.publishIfStale()
+            heartbeat.beat()
         }
     }
 
@@ -77,6 +83,8 @@ package final class RenewalTimer: Service {
     /// One run of the planner; every failure is recorded, none ends the service.
     package func tick() async {
         let startedAt = context.now
+        var hasSucceeded = false
+        heartbeat.beat("looking at what is served, and rotating what is due")
         var record = TaskRecord(name: Self.taskName)
         do {
             record = try await context.schedule.task(Self.taskName) ?? record
@@ -90,7 +98,8 @@ package final class RenewalTimer: Service {
             let results = try await engine.rotateDue(.indexed)
             // A new certificate is asked about as soon as it is there (RFC 9773 §4.3).
             if results.contains(where: \.isRotated) { await refreshHints() }
-            if results.allSatisfy({ !$0.isFailure }) { record.lastSuccessAt = context.now }
+            hasSucceeded = results.allSatisfy { !$0.isFailure }
+            if hasSucceeded { record.lastSuccessAt = context.now }
         } catch {
             context.logger.error("the planner could not run: \(CertsError.wrapping(error))")
         }
@@ -103,7 +112,18 @@ package final class RenewalTimer: Service {
             context.logger.error("the time of the next run could not be recorded: \(CertsError.wrapping(error))")
         }
         await publisher.markTicked()
+        heartbeat.beat("looking for drift")
         await lookForDrift()
+        heartbeat.beat(Self.summary(of: record, hasSucceeded: hasSucceeded))
+    }
+}
+
+extension RenewalTimer {
+    /// What `systemctl status` shows until the next run.
+    static func summary(of record: TaskRecord, hasSucceeded: Bool) -> String {
+        func text(_ date: Date?) -> String { date.map { $0.formatted(.iso8601) } ?? "unknown" }
+        let last = "the run of \(text(record.lastRunAt)) \(hasSucceeded ? "went well" : "failed: see `certs history`")"
+        return "\(last); the next is at \(text(record.nextRunAt))"
     }
 }
 

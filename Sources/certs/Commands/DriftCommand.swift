@@ -14,7 +14,7 @@ struct DriftCommand: AsyncParsableCommand {
 
     @OptionGroup var global: GlobalOptions
     @OptionGroup var output: OutputOptions
-    @Argument(help: "Certificates to look at. [default: all]")
+    @Argument(help: "Certificates to look at. [default: all]", completion: .certificates)
     var names: [String] = []
     @Flag(help: "Mend what differs, verified by handshakes.")
     var repair = false

@@ -10,7 +10,7 @@ struct CSRCommand: AsyncParsableCommand {
         commandName: "csr", abstract: "Print the request that waits for an external CA, as PEM.")
 
     @OptionGroup var global: GlobalOptions
-    @Argument(help: "The certificate; its issuer is of type hand-off.")
+    @Argument(help: "The certificate; its issuer is of type hand-off.", completion: .certificates)
     var name: String
 
     func run() async throws {
@@ -37,7 +37,7 @@ struct ImportCommand: AsyncParsableCommand {
 
     @OptionGroup var global: GlobalOptions
     @OptionGroup var output: OutputOptions
-    @Argument(help: "The certificate.")
+    @Argument(help: "The certificate.", completion: .certificates)
     var name: String
     @Option(help: "The answer: leaf and intermediates, PEM, DER or PKCS#12.", completion: .file())
     var certificate: String

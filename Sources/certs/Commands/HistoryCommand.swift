@@ -9,7 +9,7 @@ struct HistoryCommand: AsyncParsableCommand {
 
     @OptionGroup var global: GlobalOptions
     @OptionGroup var output: OutputOptions
-    @Argument(help: "One certificate.")
+    @Argument(help: "One certificate.", completion: .certificates)
     var name: String?
     @Option(help: "How many at most.")
     var limit = 50

@@ -9,7 +9,7 @@ struct InspectCommand: AsyncParsableCommand {
         commandName: "inspect", abstract: "Explain the certificates in a file, on standard input, or of a server.")
 
     @OptionGroup var output: OutputOptions
-    @Argument(help: "FILE (PEM, DER or PKCS#12), - for standard input, or HOST:PORT.")
+    @Argument(help: "FILE (PEM, DER or PKCS#12), - for standard input, or HOST:PORT.", completion: .file())
     var source: String
     @Option(help: "A private key file that must belong to the first certificate.", completion: .file())
     var key: String?

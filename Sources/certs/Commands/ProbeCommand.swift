@@ -9,7 +9,7 @@ struct ProbeCommand: AsyncParsableCommand {
 
     @OptionGroup var global: GlobalOptions
     @OptionGroup var output: OutputOptions
-    @Argument(help: "Certificates. [default: all]")
+    @Argument(help: "Certificates. [default: all]", completion: .certificates)
     var names: [String] = []
 
     struct Document: Encodable {

@@ -14,7 +14,7 @@ struct RevokeCommand: AsyncParsableCommand {
 
     @OptionGroup var global: GlobalOptions
     @OptionGroup var output: OutputOptions
-    @Argument(help: "The certificate.")
+    @Argument(help: "The certificate.", completion: .certificates)
     var name: String
     @Option(help: "The revision. [default: the newest one that is not the current; with --replace the current]")
     var revision: Int?

@@ -11,7 +11,7 @@ struct RotateCommand: AsyncParsableCommand {
 
     @OptionGroup var global: GlobalOptions
     @OptionGroup var output: OutputOptions
-    @Argument(help: "Certificates to rotate now.")
+    @Argument(help: "Certificates to rotate now.", completion: .certificates)
     var names: [String] = []
     @Flag(help: "Rotate every declared certificate now.")
     var all = false
@@ -75,7 +75,7 @@ struct DeployCommand: AsyncParsableCommand {
 
     @OptionGroup var global: GlobalOptions
     @OptionGroup var output: OutputOptions
-    @Argument(help: "The certificate.")
+    @Argument(help: "The certificate.", completion: .certificates)
     var name: String
 
     func run() async throws {
@@ -91,7 +91,7 @@ struct RollbackCommand: AsyncParsableCommand {
 
     @OptionGroup var global: GlobalOptions
     @OptionGroup var output: OutputOptions
-    @Argument(help: "The certificate.")
+    @Argument(help: "The certificate.", completion: .certificates)
     var name: String
     @Option(name: .customLong("to"), help: "The revision to go back to; `certs history NAME` lists them.")
     var revision: Int?

@@ -16,15 +16,27 @@ struct ServeCommand: AsyncParsableCommand {
 
     func run() async throws {
         let reporter = RotationReporter()
-        let assembly = try await Assembly.make(global, logLevel: .notice, progress: { reporter.report($0) })
-        let published = PublishedSnapshot()
+        let heartbeat = Heartbeat()
+        let assembly = try await Assembly.make(
+            global, logLevel: .notice,
+            progress: { rotation in
+                heartbeat.beat()
+                reporter.report(rotation)
+            }, pulse: { heartbeat.beat() })
+        let published = PublishedSnapshot(heartbeat: heartbeat)
         let publisher = SnapshotPublisher(
             context: assembly.engine.context, published: published, version: Product.version)
+        let systemd = SystemdNotifier(ProcessInfo.processInfo.environment)
         let server = try WebServer(
-            assembly.declarations.server, snapshot: published, version: Product.version, logger: assembly.logger)
-        let timer = RenewalTimer(engine: assembly.engine, publisher: publisher)
+            assembly.declarations.server, snapshot: published, version: Product.version, logger: assembly.logger,
+            onListening: { _ in systemd?.ready() })
+        let timer = RenewalTimer(engine: assembly.engine, publisher: publisher, heartbeat: heartbeat)
+        var services: [any Service] = [server, timer]
+        if let systemd {
+            services = [SystemdReports(systemd, heartbeat: heartbeat)] + services + [SystemdFarewell(systemd)]
+        }
         try await ServiceGroup(
-            services: [server, timer], gracefulShutdownSignals: [.sigterm, .sigint], logger: assembly.logger
+            services: services, gracefulShutdownSignals: [.sigterm, .sigint], logger: assembly.logger
         ).run()
     }
 }

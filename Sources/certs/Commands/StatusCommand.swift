@@ -11,7 +11,7 @@ struct StatusCommand: AsyncParsableCommand {
 
     @OptionGroup var global: GlobalOptions
     @OptionGroup var output: OutputOptions
-    @Argument(help: "One certificate.")
+    @Argument(help: "One certificate.", completion: .certificates)
     var name: String?
     @Flag(help: "Look at every endpoint before.")
     var observe = false
