@@ -63,6 +63,7 @@ let package = Package(
             "CertsIssuers",
             [
                 "CertsCore", "CertsCrypto", "CertsHTTP", "CertsDNS", logging, nioCore, nioPosix, nioHTTP1, subprocess,
+                systemPackage,
             ]),
         library(
             "CertsHAProxy",

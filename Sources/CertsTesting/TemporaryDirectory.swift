@@ -29,4 +29,12 @@ package final class TemporaryDirectory: Sendable {
     /// As above, from text.
     @discardableResult
     package func write(_ text: String, to name: String) throws -> String { try write(Data(text.utf8), to: name) }
+
+    /// As above, for the owner alone (0600).
+    @discardableResult
+    package func writeSecret(_ text: String, to name: String) throws -> String {
+        let path = try write(text, to: name)
+        guard chmod(path, 0o600) == 0 else { throw POSIXError(.init(rawValue: errno) ?? .EIO) }
+        return path
+    }
 }

@@ -53,7 +53,7 @@ package enum UnixSocket {
         while poll(&entry, 1, -1) < 0 && errno == EINTR {}
     }
 
-    static func accepts(port: Int) -> Bool {
+    package static func accepts(port: Int) -> Bool {
         let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
         guard descriptor >= 0 else { return false }
         defer { close(descriptor) }

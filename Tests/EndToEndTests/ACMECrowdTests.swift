@@ -24,7 +24,7 @@ import Testing
         try directory.write(Data(mac.utf8), to: "eab.key")
         chmod(directory.path("eab.key"), 0o600)
         let root = try #require(try CertificateReader.certificates(in: try await pebble.root(1)).first)
-        let hook = try DNSHook.write(in: directory, server: pebble.dns)
+        let hook = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "../Support/challtestsrv-dns")
         var text = """
             version: 1
             state: ./state
@@ -40,7 +40,7 @@ import Testing
                 challenges:
                   - { type: http-01, names: [http.example.com], listen: "127.0.0.1:\(pebble.httpPort)", selfCheck: { address: "127.0.0.1:\(pebble.httpPort)" } }
                   - { type: tls-alpn-01, names: [tls.example.com], listen: "127.0.0.1:\(pebble.tlsPort)", selfCheck: { address: "127.0.0.1:\(pebble.tlsPort)" } }
-                  - { type: dns-01, provider: { type: command, run: ["\(hook)"] }, propagation: { servers: ["\(pebble.dns.dnsAddress)"], resolver: "\(pebble.dns.dnsAddress)" } }
+                  - { type: dns-01, provider: { type: command, run: ["\(hook.standardizedFileURL.path)", "\(pebble.dns.managementURL)"] }, propagation: { servers: ["\(pebble.dns.dnsAddress)"], resolver: "\(pebble.dns.dnsAddress)" } }
             certificates:
 
             """
@@ -65,25 +65,5 @@ import Testing
             #expect(chain.count == 2)
             #expect(chain.last?.record.issuerCommonName == root.record.subjectCommonName)
         }
-    }
-}
-
-/// What an operator's hook for a DNS service looks like: it talks to the DNS of Pebble.
-enum DNSHook {
-    /// - Returns: its path.
-    static func write(in directory: TemporaryDirectory, server: ChallTestServer) throws -> String {
-        let script = """
-            #!/usr/bin/env python3
-            import json, sys, urllib.request
-            action, name, value = sys.argv[1:4]
-            body = {"host": name.rstrip(".") + "."}
-            if action == "present":
-                body["value"] = value
-            command = {"present": "set-txt", "remove": "clear-txt"}[action]
-            urllib.request.urlopen("\(server.managementURL)/" + command, json.dumps(body).encode(), timeout=10).read()
-            """
-        let path = try directory.write(Data(script.utf8), to: "dns-hook")
-        chmod(path, 0o700)
-        return path
     }
 }

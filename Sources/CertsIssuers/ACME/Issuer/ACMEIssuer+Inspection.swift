@@ -1,4 +1,5 @@
 package import CertsCore
+import CertsDNS
 import CertsHTTP
 package import Foundation
 
@@ -18,6 +19,14 @@ extension ACMEIssuer: InspectableIssuer {
                 return reply.headers["Date"].flatMap { HTTPDate.parse($0) }.map { ($0, reply.receivedAt) }
             },
             account: { try await self.account() },
+            caa: { question in
+                guard let resolver = try? self.resolver() else { return [] }
+                let refusals = await CAACheck(resolver: resolver).findings(
+                    for: question.names, issuerDomains: question.issuerDomains, accountURL: question.accountURL,
+                    methods: question.methods)
+                return refusals.map { .init(name: $0.name, reason: $0.reason, isRefusal: !$0.isPassing) }
+            },
+            authoritativeServers: { name in _ = try await self.resolver().authoritativeServers(of: name) },
             limits: {
                 try await limiter.remaining(of: names, now: now).map {
                     .init(

@@ -67,7 +67,10 @@ package struct ACMEIssuer: Issuer {
                         session: session, account: account, solvers: solvers, logger: logger),
                     logger: logger,
                     validationFailed: { try? await limiter.recordFailedValidation($0, now: request.now) })
-                return try await work.run(permit: { try await permit(request) })
+                return try await work.run {
+                    try await checkCAA(request.declaration.names, account)
+                    return try await permit(request)
+                }
             }
         }
     }

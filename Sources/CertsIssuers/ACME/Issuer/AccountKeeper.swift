@@ -131,7 +131,7 @@ final class AccountKeeper: Sendable {
         let contact = declaration.contact.isEmpty ? nil : declaration.contact
         var request = Account.Request(contact: contact, termsOfServiceAgreed: true)
         if let external = declaration.externalAccount {
-            let text = try SecretFile.read(external.keyFile)
+            let text = try SecretFile.read(external.keyFile, what: "the MAC key of the external account")
             guard let raw = text.withBytes({ Base64URL.decode(String(decoding: $0, as: UTF8.self)) }) else {
                 throw CertsError(
                     .keyMalformed, "\(external.keyFile) holds no MAC key in base64url", subject: external.keyFile,

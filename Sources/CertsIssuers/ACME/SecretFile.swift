@@ -5,14 +5,16 @@ import Foundation
 enum SecretFile {
     private static let sizeLimit = 64 << 10
 
-    /// The contents without white space around them.
-    /// - Throws: `file.missing`, `file.unreadable`, `file.tooLarge`, `state.insecure` (others may read it).
-    static func read(_ path: String) throws(CertsError) -> Secret {
+    /// The contents without white space around them. Blocking, for a moment.
+    ///
+    /// - Parameter what: begins the message of an error.
+    /// - Throws: `file.missing`, `file.unreadable` (also if empty), `file.tooLarge`, `state.insecure` (others may read it).
+    static func read(_ path: String, what: String) throws(CertsError) -> Secret {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
         guard descriptor >= 0 else {
             let reason = String(cString: strerror(errno))
             throw CertsError(
-                errno == ENOENT ? .fileMissing : .fileUnreadable, "\(path) cannot be opened: \(reason)", subject: path,
+                errno == ENOENT ? .fileMissing : .fileUnreadable, "\(what) cannot be read from \(path): \(reason)", subject: path,
                 hint: "put the secret there, readable for the user of certs alone")
         }
         defer { close(descriptor) }
@@ -30,11 +32,15 @@ enum SecretFile {
                 hint: "correct the path")
         }
         let raw = Secret(capacity: sizeLimit) { buffer in max(0, Glibc.read(descriptor, buffer.baseAddress, buffer.count)) }
-        return raw.withBytes { bytes in
+        let trimmed: Secret? = raw.withBytes { bytes in
             func isSpace(_ byte: UInt8) -> Bool { byte == 0x20 || (0x09...0x0d).contains(byte) }
             guard let first = bytes.firstIndex(where: { !isSpace($0) }), let last = bytes.lastIndex(where: { !isSpace($0) })
-            else { return Secret(copying: []) }
+            else { return nil }
             return Secret(copying: bytes[first...last])
         }
+        guard let trimmed else {
+            throw CertsError(.fileUnreadable, "\(path) is empty", subject: path, hint: "write \(what) into it")
+        }
+        return trimmed
     }
 }
