@@ -7,6 +7,9 @@ import Foundation
 package final class RealBIND: @unchecked Sendable {
     // @unchecked: everything is set in `init`; Process is only asked for its state and told to end.
     package let address: SocketAddress
+    /// Pass questions on where BIND cannot listen: it takes only addresses that an interface names, of the loopback
+    /// `127.0.0.1` alone.
+    private let relays: [ServerProcess]
     private let process = Process()
     private let log: String
 
@@ -66,10 +69,22 @@ package final class RealBIND: @unchecked Sendable {
             throw Failed(description: "\(Self.executable) is not installed: apt-get install bind9")
         }
         self.address = address
+        let isRelayed = address.address.description != "127.0.0.1"
+        let port = isRelayed ? try LoopbackPort.reserve() : address.port
+        guard let own = SocketAddress("127.0.0.1:\(port)") else { throw POSIXError(.EINVAL) }
+        relays =
+            isRelayed
+            ? ["UDP4", "TCP4"].map { transport in
+                ServerProcess(
+                    [
+                        "socat", "\(transport)-LISTEN:\(address.port),bind=\(address.address),fork,reuseaddr",
+                        "\(transport):\(own)",
+                    ], directory: directory.path, log: directory.path("relay-\(address.address)-\(transport).log"))
+            } : []
         let folder = directory.path("bind-\(address.address)")
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
         log = "\(folder)/named.log"
-        var text = Self.options(address, folder)
+        var text = Self.options(own, folder)
         for zone in zones + [Zone(".", servers: ["ns.root."], records: "ns.root. A \(address.address)")] {
             text += try Self.statement(zone, folder)
         }
@@ -82,6 +97,9 @@ package final class RealBIND: @unchecked Sendable {
         process.standardError = process.standardOutput
         try process.run()
         try waitUntilReady()
+        for relay in relays { try relay.start { true } }
+        // Both at once: the one for UDP cannot be asked whether it listens.
+        usleep(200_000)
     }
 
     deinit { stop() }
@@ -91,6 +109,7 @@ package final class RealBIND: @unchecked Sendable {
 
     /// Ends it, gently first.
     package func stop() {
+        for relay in relays { relay.stop() }
         guard process.isRunning else { return }
         kill(process.processIdentifier, SIGTERM)
         for _ in 0..<200 where process.isRunning { usleep(10_000) }

@@ -21,7 +21,8 @@ struct LandingPage: Sendable {
 
         """
     private static let links = [
-        Link(path: "/metrics", what: "metrics for Prometheus"), Link(path: "/healthz", what: "alive, and the planner moves"),
+        Link(path: "/metrics", what: "metrics for Prometheus"),
+        Link(path: "/healthz", what: "alive, and the planner moves"),
         Link(path: "/readyz", what: "recovery is done and the planner has run"),
     ]
 

@@ -41,7 +41,8 @@ struct ACMEScene: Sendable {
     }
 
     static func request(
-        _ key: PrivateKey, _ names: [AlternativeName] = [.dns("messenger.example.com")], certificate: String = "messenger",
+        _ key: PrivateKey, _ names: [AlternativeName] = [.dns("messenger.example.com")],
+        certificate: String = "messenger",
         revision: Int = 1, replacing: Data? = nil
     ) throws -> IssuanceRequest {
         let declaration = CertificateDeclaration(

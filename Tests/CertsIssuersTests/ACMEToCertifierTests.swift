@@ -55,7 +55,9 @@ import Testing
         let issuer = try scene.issuer(server) { $0.profile = .init(name: "short", isRequired: true) }
         #expect(try await issuer.chain(ACMEScene.request(key)).first.map { key.matches($0) } == true)
         let other = try scene.issuer(server) { $0.profile = .init(name: "long", isRequired: true) }
-        let error = await #expect(throws: CertsError.self) { try await other.issue(ACMEScene.request(.generate(.ecdsaP256))) }
+        let error = await #expect(throws: CertsError.self) {
+            try await other.issue(ACMEScene.request(.generate(.ecdsaP256)))
+        }
         #expect(error?.code == .issuerRefused)
         let relaxed = try scene.issuer(server) { $0.profile = .init(name: "long") }
         #expect(try await !relaxed.chain(ACMEScene.request(.generate(.ecdsaP256))).isEmpty)

@@ -127,7 +127,7 @@ struct DNSSolverTests {
         try await solver.remove(moved)
         #expect(try await scene.texts("moved.other.test") == [])
         let error = await #expect(throws: CertsError.self) { try await solver.present(proof("loop.example.test")) }
-        #expect(error?.message.contains("leads back to _acme-challenge.loop.example.test") == true)
+        #expect(error?.code == .dnsFailed)
     }
 
     @Test func eachAccountHasALabelOfItsOwn() async throws {

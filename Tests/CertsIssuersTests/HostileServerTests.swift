@@ -71,9 +71,24 @@ import Testing
         ("nonces that are refused in a row", { $0.badNonces = 20 }),
         ("the chain in a wrong order", { $0.certificate = .wrongOrder }),
         ("the root in the chain", { $0.certificate = .withRoot }),
-        ("Retry-After 0", { $0.retryAfter = "0"; $0.pollsBeforeIssued = 2; $0.pollsBeforeValid = 2 }),
-        ("a Retry-After that is none", { $0.retryAfter = "soon"; $0.pollsBeforeIssued = 2 }),
-        ("a Retry-After of one second", { $0.retryAfter = "1"; $0.pollsBeforeIssued = 1 }),
+        (
+            "Retry-After 0",
+            {
+                $0.retryAfter = "0"; $0.pollsBeforeIssued = 2; $0.pollsBeforeValid = 2
+            }
+        ),
+        (
+            "a Retry-After that is none",
+            {
+                $0.retryAfter = "soon"; $0.pollsBeforeIssued = 2
+            }
+        ),
+        (
+            "a Retry-After of one second",
+            {
+                $0.retryAfter = "1"; $0.pollsBeforeIssued = 1
+            }
+        ),
     ]
 
     @Test(arguments: bearable.indices)
@@ -288,7 +303,9 @@ import Testing
         #expect(scene.ca.requests(.newOrder).count == 3)
     }
 
-    @Test(arguments: [ScriptedCA.Resource.directory, .newAccount, .newOrder, .authorization, .challenge, .finalize, .certificate])
+    @Test(arguments: [
+        ScriptedCA.Resource.directory, .newAccount, .newOrder, .authorization, .challenge, .finalize, .certificate,
+    ])
     func aPageOfAProxyIsNoAnswer(_ resource: ScriptedCA.Resource) async throws {
         let scene = try await Scene()
         scene.ca.on(resource, .reply(.page(502)))

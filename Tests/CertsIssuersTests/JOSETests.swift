@@ -79,7 +79,8 @@ import Testing
     }
 
     @Test func linksSeveralInOneFieldAndSeveralFields() {
-        let field = #"<https://ca/1>;rel="alternate", <https://ca/dir>; rel=index,<https://ca/2>;title="x";rel="alternate""#
+        let field =
+            #"<https://ca/1>;rel="alternate", <https://ca/dir>; rel=index,<https://ca/2>;title="x";rel="alternate""#
         #expect(LinkField.targets(field, relation: "alternate") == ["https://ca/1", "https://ca/2"])
         #expect(LinkField.targets(field, relation: "index") == ["https://ca/dir"])
         for odd in ["", "<", "<>", ">;rel=alternate<", "<x;rel=alternate", "rel=alternate"] {
@@ -102,7 +103,10 @@ import Testing
 
     /// RFC 9773 §4.1, whose example is this certificate's identifiers.
     @Test func theIdentifierOfACertificateKeepsTheLeadingZeroOfItsSerial() throws {
-        let key = Data([0x69, 0x88, 0x5b, 0x6b, 0x87, 0x46, 0x40, 0x41, 0xe1, 0xb3, 0x7b, 0x84, 0x7b, 0xa0, 0xae, 0x2c, 0xde, 0x01, 0xc8, 0xd4])
+        let key = Data([
+            0x69, 0x88, 0x5b, 0x6b, 0x87, 0x46, 0x40, 0x41, 0xe1, 0xb3, 0x7b, 0x84, 0x7b, 0xa0, 0xae, 0x2c, 0xde, 0x01,
+            0xc8, 0xd4,
+        ])
         let serial = Data([0x00, 0x87, 0x65, 0x43, 0x21])
         #expect("\(Base64URL.encode(key)).\(Base64URL.encode(serial))" == "aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE")
     }

@@ -51,7 +51,8 @@ import Testing
             _ = try await scene.issuer(pebble).accounts.account()
             let orders = pebble.orders
             let dying = DyingFiles(scene.state, at: 1, .after)
-            #expect(await Self.dies(try scene.issuer(pebble, files: dying), try ACMEScene.request(.generate(.ecdsaP256))))
+            #expect(
+                await Self.dies(try scene.issuer(pebble, files: dying), try ACMEScene.request(.generate(.ecdsaP256))))
             let key = try PrivateKey.generate(.ecdsaP256)
             let chain = try await scene.issuer(pebble).chain(ACMEScene.request(key))
             #expect(chain.first.map { key.matches($0) } == true)

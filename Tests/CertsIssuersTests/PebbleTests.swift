@@ -13,7 +13,9 @@ import Testing
         let scene = try await ACMEScene()
         try await scene.withPebble { pebble in
             let key = try PrivateKey.generate(.ecdsaP256)
-            let names: [AlternativeName] = [.dns("messenger.example.com"), .dns("*.example.com"), .dns("b.example.com")]
+            let names: [AlternativeName] = [
+                .dns("messenger.example.com"), .dns("*.example.com"), .dns("b.example.com"),
+            ]
             let chain = try await scene.issuer(pebble, solvers: [IdleSolver(type: .dns01)]).chain(
                 ACMEScene.request(key, names))
             let anchors = try CertificateReader.certificates(in: try await pebble.root())

@@ -31,7 +31,8 @@ import Testing
         }
 
         /// Kills the process by `begin`, starts it again, and looks at what came of it.
-        func round(_ what: String, lostOrders: ClosedRange<Int> = 0...0, _ begin: () async throws -> Void) async throws {
+        func round(_ what: String, lostOrders: ClosedRange<Int> = 0...0, _ begin: () async throws -> Void) async throws
+        {
             let before = try await scene.expectOneTruth()
             let (orders, certificates) = (pebble.orders, pebble.certificates)
             watch.reset()

@@ -68,7 +68,9 @@ import Testing
 
                 """.utf8), to: "haproxy.cfg")
         let balancer = try Program(
-            arguments: ["setpriv", "--pdeathsig", "KILL", Balancer.executable, "-db", "-f", directory.path("haproxy.cfg")]
+            arguments: [
+                "setpriv", "--pdeathsig", "KILL", Balancer.executable, "-db", "-f", directory.path("haproxy.cfg"),
+            ]
         ).start(output: directory.path("haproxy.log"), errors: directory.path("haproxy.log"))
         defer { kill(balancer, SIGTERM) }
         #expect(try await eventually { Loopback.accepts(visitors) })

@@ -17,7 +17,9 @@ package struct Digest: @unchecked Sendable {
         self.size = size
     }
 
-    package func data(of bytes: some ContiguousBytes) -> Data { bytes.withUnsafeBytes { with($0) { Data($0) } ?? Data() } }
+    package func data(of bytes: some ContiguousBytes) -> Data {
+        bytes.withUnsafeBytes { with($0) { Data($0) } ?? Data() }
+    }
 
     func hexadecimal(of bytes: UnsafeRawBufferPointer) -> String { with(bytes) { ASN1.hexadecimal($0) } ?? "" }
 

@@ -14,7 +14,8 @@ enum SecretFile {
         guard descriptor >= 0 else {
             let reason = String(cString: strerror(errno))
             throw CertsError(
-                errno == ENOENT ? .fileMissing : .fileUnreadable, "\(what) cannot be read from \(path): \(reason)", subject: path,
+                errno == ENOENT ? .fileMissing : .fileUnreadable, "\(what) cannot be read from \(path): \(reason)",
+                subject: path,
                 hint: "put the secret there, readable for the user of certs alone")
         }
         defer { close(descriptor) }
@@ -24,17 +25,21 @@ enum SecretFile {
         }
         guard status.st_mode & 0o077 & ~0o040 == 0 else {
             throw CertsError(
-                .stateInsecure, "\(path) can be read or changed by others", subject: path, hint: "run: chmod 600 \(path)")
+                .stateInsecure, "\(path) can be read or changed by others", subject: path,
+                hint: "run: chmod 600 \(path)")
         }
         guard status.st_size <= sizeLimit else {
             throw CertsError(
                 .fileTooLarge, "\(path) has \(status.st_size) bytes; a secret has at most \(sizeLimit)", subject: path,
                 hint: "correct the path")
         }
-        let raw = Secret(capacity: sizeLimit) { buffer in max(0, Glibc.read(descriptor, buffer.baseAddress, buffer.count)) }
+        let raw = Secret(capacity: sizeLimit) { buffer in
+            max(0, Glibc.read(descriptor, buffer.baseAddress, buffer.count))
+        }
         let trimmed: Secret? = raw.withBytes { bytes in
             func isSpace(_ byte: UInt8) -> Bool { byte == 0x20 || (0x09...0x0d).contains(byte) }
-            guard let first = bytes.firstIndex(where: { !isSpace($0) }), let last = bytes.lastIndex(where: { !isSpace($0) })
+            guard let first = bytes.firstIndex(where: { !isSpace($0) }),
+                let last = bytes.lastIndex(where: { !isSpace($0) })
             else { return nil }
             return Secret(copying: bytes[first...last])
         }

@@ -187,7 +187,8 @@ final class AccountKeeper: Sendable {
         return try await locked { _ in
             guard let url = try await self.session.directory().keyChange else {
                 throw CertsError(
-                    .issuerRefused, "the CA offers no change of the account's key", subject: self.session.issuer.rawValue)
+                    .issuerRefused, "the CA offers no change of the account's key",
+                    subject: self.session.issuer.rawValue)
             }
             let next = try await self.makeKey(self.nextKeyFile)
             let inner = try KeyChange.inner(account: account.url, from: account.key, to: next, url: url)

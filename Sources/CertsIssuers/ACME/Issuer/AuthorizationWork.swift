@@ -106,7 +106,8 @@ struct AuthorizationWork: Sendable {
             let needsToken = solver.type != .dnsPersist01
             guard !needsToken || (Base64URL.isAlphabet(token) && token.utf8.count <= 256) else {
                 throw CertsError(
-                    .issuerRefused, "the CA sends a token that is not base64url: \(TerminalText.sanitized(token, limit: 80))",
+                    .issuerRefused,
+                    "the CA sends a token that is not base64url: \(TerminalText.sanitized(token, limit: 80))",
                     subject: session.issuer.rawValue, hint: "nothing was shown; tell the CA", retry: .later)
             }
             let proof = ChallengeProof(
@@ -115,13 +116,15 @@ struct AuthorizationWork: Sendable {
                 issuerDomains: challenge.issuerDomainNames ?? [])
             return Attempt(url: url, challenge: challenge, solver: solver, proof: proof)
         }
-        let offered = authorization.challenges.map { TerminalText.sanitized($0.type, limit: 40) }.joined(separator: ", ")
+        let offered = authorization.challenges.map { TerminalText.sanitized($0.type, limit: 40) }.joined(
+            separator: ", ")
         let ours = solvers.map(\.type.rawValue).joined(separator: ", ")
         let name = authorization.orderedName.map(\.value) ?? identifier.value
         throw CertsError(
             .issuerRefused,
             "no configured challenge fits \(name): the CA offers \(offered), configured: \(ours.isEmpty ? "none" : ours)",
-            subject: session.issuer.rawValue, hint: "add a challenge of a type that is offered to the issuer's `challenges:`")
+            subject: session.issuer.rawValue,
+            hint: "add a challenge of a type that is offered to the issuer's `challenges:`")
     }
 
     private func undecidable(_ authorization: Authorization) -> CertsError {
@@ -143,7 +146,9 @@ struct AuthorizationWork: Sendable {
                 try await session.answer(attempt.challenge, as: signer)
             } catch let failure as ACMEFailure where failure.status < 500 && failure.kind != .rateLimited {
                 // Decided meanwhile, or an answer that was lost and executed: the authorization says how it stands.
-                guard try await session.authorization(attempt.url, as: signer).0.status != .pending else { throw failure }
+                guard try await session.authorization(attempt.url, as: signer).0.status != .pending else {
+                    throw failure
+                }
             }
             try await wait(for: attempt)
         }

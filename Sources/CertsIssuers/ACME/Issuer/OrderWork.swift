@@ -92,7 +92,8 @@ struct OrderWork: Sendable {
         try await records.save(record, for: .order)
         guard Set(order.identifiers.compactMap(\.name)) == Set(identifiers.compactMap(\.name)) else {
             throw CertsError(
-                .issuerRefused, "the CA's order is for other names than were asked for", subject: session.issuer.rawValue,
+                .issuerRefused, "the CA's order is for other names than were asked for",
+                subject: session.issuer.rawValue,
                 hint: "tell the CA; nothing was signed", retry: .later)
         }
         if let wanted = wish.profile, let got = order.profile, got != wanted {
@@ -182,7 +183,9 @@ struct OrderWork: Sendable {
             case .processing:
                 guard try await signing.wait(atLeastUntil: retryAt) else {
                     let soon = request.now.addingTimeInterval(60)
-                    return .pending(ResumeHandle(record.order, waitingFor: "the CA's signature"), retryAt: max(retryAt ?? soon, soon))
+                    return .pending(
+                        ResumeHandle(record.order, waitingFor: "the CA's signature"),
+                        retryAt: max(retryAt ?? soon, soon))
                 }
             case .valid:
                 return .issued(chain: try await download(order, &record))
@@ -266,7 +269,9 @@ struct OrderWork: Sendable {
                 .issuerRefused, "the order has become invalid, and the CA gives no reason",
                 subject: session.issuer.rawValue, hint: "rotate again: a new order is made", retry: .later)
         }
-        return ACMEFailure(problem: problem, status: 200, retryAt: nil, url: HTTPReply.shown(records.file), termsURL: nil)
-            .certsError(session.issuer)
+        return ACMEFailure(
+            problem: problem, status: 200, retryAt: nil, url: HTTPReply.shown(records.file), termsURL: nil
+        )
+        .certsError(session.issuer)
     }
 }

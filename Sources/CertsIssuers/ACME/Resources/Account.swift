@@ -51,7 +51,8 @@ extension ACMESession {
     }
 
     func updateAccount(_ request: Account.Request, key: WebKey, url: String) async throws -> Account {
-        try await post(url, request, as: .account(key, url: url), isRepeatable: true).decoded(Account.self, "an account")
+        try await post(url, request, as: .account(key, url: url), isRepeatable: true).decoded(
+            Account.self, "an account")
     }
 }
 

@@ -90,7 +90,8 @@ final class ACMESession: Sendable {
     // MARK: Parts
 
     private func send(
-        _ url: String, _ payload: (any Encodable & Sendable)?, _ signer: Signer, isRepeatable: Bool, accepting type: String?
+        _ url: String, _ payload: (any Encodable & Sendable)?, _ signer: Signer, isRepeatable: Bool,
+        accepting type: String?
     ) async throws -> HTTPReply {
         let url = try checked(url)
         let end = ContinuousClock.now + Self.deadline
@@ -110,7 +111,8 @@ final class ACMESession: Sendable {
                 } : try await exchange(request, url)
             if reply.isSuccess { return reply }
             let failure = reply.failure()
-            guard ContinuousClock.now < end, attempts < 200, let pause = pause(failure, reply, attempts, isRepeatable: isRepeatable)
+            guard ContinuousClock.now < end, attempts < 200,
+                let pause = pause(failure, reply, attempts, isRepeatable: isRepeatable)
             else { throw failure }
             if pause > .zero { try await Task.sleep(for: pause) }
         }
@@ -129,7 +131,8 @@ final class ACMESession: Sendable {
     }
 
     private func signed(
-        _ url: String, _ payload: (any Encodable & Sendable)?, _ signer: Signer, _ nonce: String, accepting type: String?
+        _ url: String, _ payload: (any Encodable & Sendable)?, _ signer: Signer, _ nonce: String,
+        accepting type: String?
     ) throws -> HTTPRequest {
         let (key, account) =
             switch signer {

@@ -44,7 +44,8 @@ struct HTTPReply: Sendable {
             return try ProtocolJSON.decode(type, from: body)
         } catch {
             throw CertsError(
-                .issuerUnavailable, "the CA answered \(Self.shown(url)) with something that is not \(what): \(shownBody)",
+                .issuerUnavailable,
+                "the CA answered \(Self.shown(url)) with something that is not \(what): \(shownBody)",
                 hint: "check that `directory:` is the URL of an ACME directory", retry: .later)
         }
     }

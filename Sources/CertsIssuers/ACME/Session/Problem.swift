@@ -120,7 +120,8 @@ struct ACMEFailure: Error, Sendable {
                 "read \(TerminalText.sanitized(place, limit: 300)), then run `certs acme account \(issuer) update --accept-terms`",
                 .never)
         case .rateLimited:
-            return error(.issuerLimited, "wait, or ask for fewer certificates; `certs status` tells when it goes on", .later)
+            return error(
+                .issuerLimited, "wait, or ask for fewer certificates; `certs status` tells when it goes on", .later)
         case .externalAccountRequired:
             return error(
                 .issuerRefused, "get a key ID and a MAC key from the CA and write them as `externalAccount:`", .never)
@@ -130,7 +131,8 @@ struct ACMEFailure: Error, Sendable {
             return error(.issuerRefused, "let a CAA record allow this CA, or remove the one that forbids it", .never)
         case .accountDoesNotExist:
             return error(
-                .issuerRefused, "look at `certs acme account \(issuer)`; create the account again if it is gone", .later)
+                .issuerRefused, "look at `certs acme account \(issuer)`; create the account again if it is gone", .later
+            )
         case .invalidContact, .unsupportedContact:
             return error(.issuerRefused, "correct `contact:` of the issuer", .never)
         default: break
