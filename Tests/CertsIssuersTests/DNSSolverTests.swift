@@ -189,7 +189,7 @@ struct DNSSolverTests {
             }
         }
         let server = try #require(SocketAddress("127.0.0.1:\(port)"))
-        let hook = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "../Support/challtestsrv-dns")
+        let hook = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "../challtestsrv-dns")
         let solver = DNSSolver(
             type: .dns01,
             provider: .command([hook.standardizedFileURL.path, "http://127.0.0.1:\(management)"], timeout: 20),

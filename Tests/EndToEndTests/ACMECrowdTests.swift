@@ -24,7 +24,7 @@ import Testing
         try directory.write(Data(mac.utf8), to: "eab.key")
         chmod(directory.path("eab.key"), 0o600)
         let root = try #require(try CertificateReader.certificates(in: try await pebble.root(1)).first)
-        let hook = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "../Support/challtestsrv-dns")
+        let hook = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "../challtestsrv-dns")
         var text = """
             version: 1
             state: ./state

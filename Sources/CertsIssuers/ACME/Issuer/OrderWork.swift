@@ -83,7 +83,7 @@ struct OrderWork: Sendable {
         wish.notAfter = declaration.validity.map { ProtocolDate.text(request.now.addingTimeInterval($0)) }
         wish.profile = try profile(directory)
         if directory.renewalInfo != nil, let leaf = request.replacing {
-            wish.replaces = RenewalInfo.certificateID(try Certificate(der: leaf))
+            wish.replaces = RenewalInformation.certificateID(try Certificate(der: leaf))
         }
         let (url, order) = try await place(wish)
         let record = OrderRecord(

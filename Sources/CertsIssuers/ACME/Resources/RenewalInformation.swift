@@ -3,7 +3,7 @@ import CertsCrypto
 import Foundation
 
 /// Renewal information (RFC 9773 §4.2).
-struct RenewalInfo: Sendable, Decodable {
+struct RenewalInformation: Sendable, Decodable {
     var suggestedWindow: Window
     var explanationURL: String?
 
@@ -29,16 +29,18 @@ extension ACMESession {
     /// - Returns: `nil` where the server has no such resource, does not know the certificate's issuer, or answers with a
     ///   window that ends before it starts (§4.2: to be treated as no answer).
     func suggestedWindow(for leaf: Certificate) async throws -> SuggestedWindow? {
-        guard let base = try await directory().renewalInfo, let id = RenewalInfo.certificateID(leaf) else { return nil }
+        guard let base = try await directory().renewalInfo, let id = RenewalInformation.certificateID(leaf) else {
+            return nil
+        }
         let reply = try await get(base.hasSuffix("/") ? base + id : "\(base)/\(id)")
-        let info = try reply.decoded(RenewalInfo.self, "renewal information")
+        let info = try reply.decoded(RenewalInformation.self, "renewal information")
         guard let start = ProtocolDate.parse(info.suggestedWindow.start),
             let end = ProtocolDate.parse(info.suggestedWindow.end), end > start
         else { return nil }
-        let next = reply.receivedAt.addingTimeInterval(RenewalInfo.defaultInterval)
+        let next = reply.receivedAt.addingTimeInterval(RenewalInformation.defaultInterval)
         return SuggestedWindow(
             start: start, end: end, explanationURL: info.explanationURL,
-            checkAt: reply.retryAt(within: RenewalInfo.checkBounds) ?? next)
+            checkAt: reply.retryAt(within: RenewalInformation.checkBounds) ?? next)
     }
 }
 
