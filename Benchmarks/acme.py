@@ -222,7 +222,7 @@ def tick(runs):
 
 def main():
     parser = argparse.ArgumentParser(prog="Benchmarks/run acme")
-    parser.add_argument("groups", nargs="*", default=["one", "many", "tick"], metavar="one|many|tick")
+    parser.add_argument("groups", nargs="*", metavar="one|many|tick")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--count", type=int, default=500, help="of certificates at once")
     parser.add_argument("--seconds", type=int, default=60, help="for Caddy")
@@ -231,20 +231,19 @@ def main():
         if shutil.which(program) is None:
             fail(f"{program} is missing")
     print("| what | certs | peer | ratio | goal | reached |\n|---|---|---|---|---|---|")
-    with tempfile.TemporaryDirectory(prefix="certs-acme-") as name:
-        directory = pathlib.Path(name)
-        for group in options.groups or ["one", "many", "tick"]:
-            if group == "tick":
-                rows = tick(options.runs)
-            else:
-                folder = directory / group
-                folder.mkdir()
-                rows = None
-            with Pebble(folder) if rows is None else contextlib.nullcontext() as pebble:
-                if group == "one":
-                    rows = one(pebble, options.runs, folder)
+    for group in options.groups or ["one", "many", "tick"]:
+        with tempfile.TemporaryDirectory(prefix="certs-acme-") as name:
+            directory = pathlib.Path(name)
+            with contextlib.ExitStack() as stack:
+                if group == "tick":
+                    rows = tick(options.runs)
+                elif group == "one":
+                    rows = one(stack.enter_context(Pebble(directory)), options.runs, directory)
                 elif group == "many":
-                    rows = many(pebble, options.runs, folder, options.count, options.seconds)
+                    rows = many(
+                        stack.enter_context(Pebble(directory)), options.runs, directory, options.count, options.seconds)
+                else:
+                    fail(f"there is no group {group}")
                 for *cells, reached in rows:
                     print(f"| {' | '.join(cells)} | {'yes' if reached else '**no**'} |", flush=True)
 
