@@ -4,14 +4,12 @@ import Foundation
 /// Debian's BIND (`named`), started on a loopback address with zones of its own, ended by its own pid.
 ///
 /// It never asks anybody else: it holds the root zone itself.
-package final class RealBIND: @unchecked Sendable {
-    // @unchecked: everything is set in `init`; Process is only asked for its state and told to end.
+package final class RealBIND: Sendable {
     package let address: SocketAddress
     /// Pass questions on where BIND cannot listen: it takes only addresses that an interface names, of the loopback
     /// `127.0.0.1` alone.
     private let relays: [ServerProcess]
-    private let process = Process()
-    private let log: String
+    private let process: ServerProcess
 
     package struct Failed: Error, CustomStringConvertible {
         package let description: String
@@ -83,38 +81,31 @@ package final class RealBIND: @unchecked Sendable {
             } : []
         let folder = directory.path("bind-\(address.address)")
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
-        log = "\(folder)/named.log"
         var text = Self.options(own, folder)
         for zone in zones + [Zone(".", servers: ["ns.root."], records: "ns.root. A \(address.address)")] {
             text += try Self.statement(zone, folder)
         }
         try Data(text.utf8).write(to: URL(filePath: "\(folder)/named.conf"))
-        try Data().write(to: URL(filePath: log))
-        process.executableURL = URL(filePath: Self.executable)
-        process.arguments = ["-g", "-4", "-n", "1", "-c", "\(folder)/named.conf"]
-        process.standardInput = FileHandle.nullDevice
-        process.standardOutput = FileHandle(forWritingAtPath: log)
-        process.standardError = process.standardOutput
-        try process.run()
-        try waitUntilReady()
+        process = ServerProcess(
+            [Self.executable, "-g", "-4", "-n", "1", "-c", "\(folder)/named.conf"], directory: folder,
+            log: "\(folder)/named.log")
+        try process.start { [process] in
+            process.output.contains("\nrunning") || process.output.contains(" running\n")
+        }
         for relay in relays { try relay.start { true } }
         // Both at once: the one for UDP cannot be asked whether it listens.
-        usleep(200_000)
+        if isRelayed { usleep(200_000) }
     }
 
     deinit { stop() }
 
     /// What it logged.
-    package var output: String { (try? String(contentsOfFile: log, encoding: .utf8)) ?? "" }
+    package var output: String { process.output }
 
     /// Ends it, gently first.
     package func stop() {
         for relay in relays { relay.stop() }
-        guard process.isRunning else { return }
-        kill(process.processIdentifier, SIGTERM)
-        for _ in 0..<200 where process.isRunning { usleep(10_000) }
-        if process.isRunning { kill(process.processIdentifier, SIGKILL) }
-        process.waitUntilExit()
+        process.stop()
     }
 
     private static func options(_ address: SocketAddress, _ folder: String) -> String {
@@ -173,15 +164,5 @@ package final class RealBIND: @unchecked Sendable {
                 : "update-policy { grant \(keyName) zonesub TXT; grant \(keyName)-512 zonesub TXT; };"
             return "zone \"\(zone.name)\" { type primary; file \"\(file)\"; \(policy) };\n"
         }
-    }
-
-    private func waitUntilReady() throws {
-        for _ in 0..<1000 {
-            guard process.isRunning else { throw Failed(description: "named ended at once: \(output)") }
-            if output.contains("\nrunning") || output.contains(" running\n") { return }
-            usleep(10_000)
-        }
-        stop()
-        throw Failed(description: "named does not get ready: \(output)")
     }
 }

@@ -39,6 +39,8 @@ package enum Tool {
         posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
         posix_spawn_file_actions_addopen(&actions, 1, output, O_WRONLY | O_CREAT | O_APPEND, 0o600)
         posix_spawn_file_actions_adddup2(&actions, 1, 2)
+        // Pipes of other tests must not live on in a child: their readers would never see an end.
+        _ = closeFrom?(&actions, 3)
         // A thread of a pool blocks signals, and a child inherits that: it could not be told to end.
         var attributes = posix_spawnattr_t()
         posix_spawnattr_init(&attributes)
@@ -55,6 +57,11 @@ package enum Tool {
             throw Failure(description: "cannot start \(arguments): \(String(cString: strerror(code)))")
         }
         return child
+    }
+
+    /// `posix_spawn_file_actions_addclosefrom_np` of glibc 2.34, which its header hides from Swift.
+    private static let closeFrom = dlsym(nil, "posix_spawn_file_actions_addclosefrom_np").map {
+        unsafeBitCast($0, to: (@convention(c) (UnsafeMutablePointer<posix_spawn_file_actions_t>, Int32) -> Int32).self)
     }
 
     /// The exit code of a child, or 128 and its signal.
