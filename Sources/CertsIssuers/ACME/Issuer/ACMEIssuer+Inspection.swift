@@ -20,7 +20,12 @@ extension ACMEIssuer: InspectableIssuer {
             },
             account: { try await self.account() },
             caa: { question in
-                guard let resolver = try? self.resolver() else { return [] }
+                let resolver: Resolver
+                do {
+                    resolver = try self.resolver()
+                } catch {
+                    return question.names.map { .init(name: $0.value, reason: "\(error)", isRefusal: false) }
+                }
                 let refusals = await CAACheck(resolver: resolver).findings(
                     for: question.names, issuerDomains: question.issuerDomains, accountURL: question.accountURL,
                     methods: question.methods)

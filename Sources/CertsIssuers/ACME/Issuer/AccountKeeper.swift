@@ -165,7 +165,7 @@ final class AccountKeeper: Sendable {
 
     /// Tells the CA the declared contacts, and the agreement to its current terms if `acceptingTerms`.
     func update(acceptingTerms: Bool) async throws -> ActiveAccount {
-        let account = try await account()
+        let account = try await known()
         return try await locked { _ in
             let terms = try await self.session.directory(refreshed: true).meta?.termsOfService
             var request = Account.Request(contact: self.declaration.contact)
@@ -183,7 +183,7 @@ final class AccountKeeper: Sendable {
     /// A new key for the account. It is on disk before the CA hears of it, and takes the place of the old one when the CA
     /// has answered, or, after a lost answer, when it is seen that the CA knows it.
     func rollOver() async throws -> ActiveAccount {
-        let account = try await account()
+        let account = try await known()
         return try await locked { _ in
             guard let url = try await self.session.directory().keyChange else {
                 throw CertsError(
@@ -224,7 +224,7 @@ final class AccountKeeper: Sendable {
 
     /// Deactivates the account (RFC 8555 §7.3.6). It cannot be undone: its files go, and the next use makes a new one.
     func deactivate() async throws {
-        let account = try await account()
+        let account = try await known()
         try await locked { _ in
             _ = try await self.session.updateAccount(
                 Account.Request(status: "deactivated"), key: account.key, url: account.url)
@@ -233,6 +233,17 @@ final class AccountKeeper: Sendable {
                 try await self.files.remove(file, of: self.session.issuer, in: .accounts)
             }
         }
+    }
+
+    /// The account that is to be changed: none is made for that.
+    private func known() async throws -> ActiveAccount {
+        guard let account = try await existing() else {
+            throw CertsError(
+                .certificateMissing, "there is no account at '\(session.issuer)' yet",
+                subject: session.issuer.rawValue,
+                hint: "make one with `certs acme account \(session.issuer) create`")
+        }
+        return account
     }
 
     // MARK: Files
