@@ -161,7 +161,7 @@ func main() {
 	check(err)
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(pem)
-	c := &client{nonces: make(chan string, 1000), http: &http.Client{Transport: &http.Transport{
+	c := &client{nonces: make(chan string, 1000), http: &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{
 		TLSClientConfig: &tls.Config{RootCAs: roots}, MaxIdleConnsPerHost: *workers}}}
 	reply, err := c.http.Get(*directory)
 	check(err)
