@@ -91,7 +91,12 @@ package struct RotationEngine: Sendable {
     /// Issues and deploys a new certificate for each name, due or not.
     package func rotate(_ names: [Name], because reason: PlanReason = .requested) async -> [Result] {
         await carryOut(names) { name in
-            if let open = try await openRotation(of: name) { return .rotation(open, resuming: true) }
+            if let open = try await openRotation(of: name) {
+                guard reason == .compromised, try await mayUseOldKey(open) else {
+                    return .rotation(open, resuming: true)
+                }
+                try await abandonForNewKey(open)
+            }
             return .rotation(
                 try await newRotation(name, .issue, reason, revision: nil, seat: try await seatNow(of: name)))
         }

@@ -16,6 +16,7 @@ package struct ACMEIssuer: Issuer {
     let session: ACMESession
     let accounts: AccountKeeper
     let solvers: [any ChallengeSolver]
+    private let proofUsers = ProofUsers()
     let limiter: IssuanceLimiter
     let faults: FaultPoints
 
@@ -64,7 +65,7 @@ package struct ACMEIssuer: Issuer {
                     session: session, account: account, declaration: declaration, request: request,
                     identifiers: identifiers, csr: csr, records: records,
                     authorizations: AuthorizationWork(
-                        session: session, account: account, solvers: solvers, logger: logger),
+                        session: session, account: account, solvers: solvers, users: proofUsers, logger: logger),
                     logger: logger,
                     validationFailed: { try? await limiter.recordFailedValidation($0, now: request.now) })
                 return try await work.run {
@@ -84,8 +85,8 @@ package struct ACMEIssuer: Issuer {
         do {
             return try await body()
         } catch let failure as ACMEFailure {
-            if failure.kind == .rateLimited, let until = failure.retryAt, let names {
-                try? await limiter.blockUntil(until, names: names, now: Date())
+            if failure.isLimit, let until = failure.retryAt, let names {
+                try? await limiter.blockUntil(until, names: failure.limitedNames(among: names), now: Date())
             }
             throw failure.certsError(name)
         }
@@ -117,11 +118,17 @@ package struct ACMEIssuer: Issuer {
         }
     }
 
-    /// With the account; once more after the CA turned out not to know it any longer.
+    /// With the account; once more where another process has changed it meanwhile, or the CA does not know it any longer.
     func withAccount<Result>(_ body: (ActiveAccount) async throws -> Result) async throws -> Result {
+        let account = try await accounts.account()
         do {
-            return try await body(try await accounts.account())
-        } catch let failure as ACMEFailure where failure.kind == .accountDoesNotExist {
+            return try await body(account)
+        } catch let failure as ACMEFailure where failure.mayBeAboutAccount {
+            if let successor = try await accounts.successor(of: account) {
+                logger.notice("the account was changed by another process", metadata: ["issuer": "\(name)"])
+                return try await body(successor)
+            }
+            guard failure.kind == .accountDoesNotExist else { throw failure }
             logger.notice(
                 "the CA does not know the account any longer; it is looked for by its key, and made again",
                 metadata: ["issuer": "\(name)"])

@@ -64,7 +64,7 @@ final class ACMESession: Sendable {
 
     /// A plain GET: for the directory and renewal information only. Follows up to three redirects.
     func get(_ url: String) async throws -> HTTPReply {
-        var url = url
+        var url = try checked(url)
         for _ in 0...3 {
             let reply = try await repeated { try await self.exchange(HTTPRequest(.get, url), url) }
             if (300..<400).contains(reply.status), let location = reply.location {
