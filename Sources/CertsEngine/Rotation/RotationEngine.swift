@@ -29,7 +29,10 @@ package struct RotationEngine: Sendable {
     /// In order, with what the issuers have to know of each.
     func planned(at date: Date, only names: Set<Name>?) async throws -> [Planned] {
         let planner = context.planner
-        let wanted = names.map { names in context.declared.filter { names.contains($0.key) } } ?? context.declared
+        let wanted =
+            names.map { names in
+                Dictionary(names.compactMap { name in context.declared[name].map { (name, $0) } }) { first, _ in first }
+            } ?? context.declared
         let limited = context.limitedIssuers
         var items: [Planned] = []
         if wanted.count < 100 {
