@@ -27,10 +27,13 @@ struct Assembly {
         let database = try await Database.open(in: state)
         let logger = options.logger(default: logLevel)
         let prober = HandshakeProber()
+        let requests = IssuerRequests(declarations.issuers.filter(\.isAskedOverTheNetwork).map(\.name))
         var context = EngineContext(
             declarations: declarations,
             issuers: try Dictionary(
-                uniqueKeysWithValues: declarations.issuers.map { ($0.name, try issuer($0, files: state, logger: logger)) }),
+                uniqueKeysWithValues: declarations.issuers.map {
+                    ($0.name, try issuer($0, files: state, requests: requests, logger: logger))
+                }),
             targets: Dictionary(
                 uniqueKeysWithValues: declarations.targets.flatMap(\.nodes).map {
                     ($0.id, TargetFactory.make($0, files: state.liveFiles, prober: prober, logger: logger))
@@ -39,6 +42,7 @@ struct Assembly {
             quarantine: state, staples: OCSPClient(),
             makeBundle: { try CanonicalBundle.make(leaf: $0, chain: $1, key: $2) },
             faults: FaultPoints(ProcessInfo.processInfo.environment["CERTS_FAULT"]), logger: logger, progress: progress)
+        context.requests = requests
         // Half of the files are left for everything else.
         context.batchLimit = max(16, ProcessLimits.openFiles / 2)
         return Assembly(
@@ -47,7 +51,7 @@ struct Assembly {
     }
 
     private static func issuer(
-        _ declaration: IssuerDeclaration, files: any IssuerFiles, logger: Logger
+        _ declaration: IssuerDeclaration, files: any IssuerFiles, requests: IssuerRequests, logger: Logger
     ) throws -> any Issuer {
         switch declaration.kind {
         case .selfSigned(let validity):
@@ -61,7 +65,9 @@ struct Assembly {
         case .acme(let acme):
             let anchors =
                 try acme.anchorsFile.map { try CertificateReader.certificates(in: try InputFile.read($0)).map(\.der) } ?? []
-            return ACMEIssuer(name: declaration.name, declaration: acme, anchors: anchors, files: files, logger: logger)
+            return ACMEIssuer(
+                name: declaration.name, declaration: acme, anchors: anchors, files: files, requests: requests,
+                logger: logger)
         }
     }
 

@@ -23,9 +23,25 @@ struct ServeCommand: AsyncParsableCommand {
         let server = try WebServer(
             assembly.declarations.server, snapshot: published, version: Product.version, logger: assembly.logger)
         let timer = RenewalTimer(engine: assembly.engine, publisher: publisher)
+        var services: [any Service] = [server, timer]
+        if !assembly.declarations.watch.isEmpty {
+            services.append(
+                WatchService(
+                    watch: try assembly.watch(), publisher: publisher, notifications: notifications(assembly.logger)))
+        }
         try await ServiceGroup(
-            services: [server, timer], gracefulShutdownSignals: [.sigterm, .sigint], logger: assembly.logger
+            services: services, gracefulShutdownSignals: [.sigterm, .sigint], logger: assembly.logger
         ).run()
+    }
+
+    /// Without them changes are seen at the next scan.
+    private func notifications(_ logger: Logger) -> DirectoryInotify? {
+        do {
+            return try DirectoryInotify()
+        } catch {
+            logger.warning("\(CertsError.wrapping(error))")
+            return nil
+        }
     }
 }
 
