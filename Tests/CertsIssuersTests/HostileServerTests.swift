@@ -88,7 +88,7 @@ import Testing
     @Test(arguments: [ScriptedCA.Resource.newNonce, .order, .authorization, .certificate, .directory])
     func aReadThatBreaksOffIsRepeatedWithAnotherNonce(_ resource: ScriptedCA.Resource) async throws {
         let scene = try await Scene { $0.pollsBeforeIssued = 1 }
-        scene.ca.next(resource, times: 1, .loseReply)
+        scene.ca.next(1, resource, .loseReply)
         #expect(try await !scene.issue().isEmpty)
         #expect(scene.ca.violations.isEmpty, "\(scene.ca.violations)")
     }
@@ -96,7 +96,7 @@ import Testing
     @Test(arguments: [ScriptedCA.Resource.finalize])
     func aLostAnswerToFinalizeIsReadFromTheOrder(_ resource: ScriptedCA.Resource) async throws {
         let scene = try await Scene { $0.pollsBeforeIssued = 1 }
-        scene.ca.next(resource, times: 1, .loseReply)
+        scene.ca.next(1, resource, .loseReply)
         let key = try PrivateKey.generate(.ecdsaP256)
         #expect(try await scene.issue(key).first.map { key.matches($0) } == true)
         #expect(scene.ca.requests(.finalize).count == 1)
@@ -105,7 +105,7 @@ import Testing
 
     @Test func finalizeThatComesTooEarlyReadsTheOrderAgain() async throws {
         let scene = try await Scene()
-        scene.ca.next(.finalize, times: 1, .reply(.problem("orderNotReady", status: 403)))
+        scene.ca.next(1, .finalize, .reply(.problem("orderNotReady", status: 403)))
         #expect(try await !scene.issue().isEmpty)
         #expect(scene.ca.requests(.finalize).count == 2)
     }
@@ -129,7 +129,7 @@ import Testing
 
     @Test func aDirectoryThatMovedIsFollowed() async throws {
         let scene = try await Scene()
-        scene.ca.next(.directory, times: 1, .reply(.redirect(to: scene.ca.directoryURL)))
+        scene.ca.next(1, .directory, .reply(.redirect(to: scene.ca.directoryURL)))
         #expect(try await !scene.issue().isEmpty)
     }
 
@@ -153,7 +153,7 @@ import Testing
     func aReplacementThatIsRefusedIsOrderedOnceMoreWithout(_ type: String, _ status: Int) async throws {
         let scene = try await Scene()
         let old = try #require(try await scene.issue().first)
-        scene.ca.next(.newOrder, times: 1, .reply(.problem(type, status: status)))
+        scene.ca.next(1, .newOrder, .reply(.problem(type, status: status)))
         #expect(try await !scene.issue(replacing: old.der).isEmpty)
         #expect(scene.ca.requests(.newOrder).last?.payload["replaces"] == nil)
         #expect(scene.ca.requests(.newOrder).count == 3)
@@ -273,7 +273,7 @@ import Testing
 
     @Test func aShortPauseIsWaitedFor() async throws {
         let scene = try await Scene()
-        scene.ca.next(.newOrder, times: 2, .reply(.problem("serverInternal", status: 503).retryAfter(seconds: 1)))
+        scene.ca.next(2, .newOrder, .reply(.problem("serverInternal", status: 503).retryAfter(seconds: 1)))
         #expect(try await !scene.issue().isEmpty)
         #expect(scene.ca.requests(.newOrder).count == 3)
     }

@@ -1,5 +1,6 @@
 import ArgumentParser
 import CertsCore
+import CertsCrypto
 import CertsEngine
 import CertsIssuers
 import Foundation
