@@ -1,5 +1,6 @@
 import CertsCore
 import CertsEngine
+import CertsGzip
 import CertsStore
 import CertsTesting
 import Foundation

@@ -139,7 +139,7 @@ private struct Walk {
 
     private mutating func descend(_ name: String, _ status: stat, in folder: Folder, depth: Int) throws {
         let path = folder.path(of: name)
-        if accepts(Array(name.utf8)) {
+        if !suffixes.isEmpty, accepts(Array(name.utf8)) {
             // Docker makes such a directory where the file of a bind mount is missing.
             note(path, status.stamp, .notRegular, "\(path) is a directory, although it is named like a file")
         }

@@ -74,9 +74,14 @@ struct OddInputs: Sendable {
     private mutating func addOddCertificates() throws {
         let many = try pki.leaf((0..<5000).map { "host-\($0).example.com" })
         try add("odd/5000-names.pem", Data(many.certificate.pem.utf8))
-        for (name, year) in [("1949", -661_824_000.0), ("1900", -2_208_988_800)] {
-            let old = try pki.leaf { $0.notBefore = Date(timeIntervalSince1970: year) }
-            try add("odd/since-\(name).pem", Data(old.certificate.pem.utf8))
+        // No certificate of ours begins before 1950.
+        let future = try pki.leaf {
+            $0.notBefore = Date(timeIntervalSince1970: 4_039_372_800)
+            $0.notAfter = Date(timeIntervalSince1970: 4_102_444_799)
+        }
+        for year in ["1949", "1900", "0001"] {
+            let der = Self.replacing("20980101000000Z", with: "\(year)0101000000Z", in: future.certificate.der)
+            try add("odd/since-\(year).der", der)
         }
         let last = try pki.leaf { $0.notAfter = Date(timeIntervalSince1970: 253_402_300_799) }
         try add("odd/until-9999.pem", Data(last.certificate.pem.utf8))
