@@ -50,6 +50,7 @@ let package = Package(
         .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
         .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
         .systemLibrary(name: "CLDNS", pkgConfig: "ldns", providers: [.apt(["libldns-dev"])]),
+        .systemLibrary(name: "CMalloc"),
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
 
         // Runs before `main`: OpenSSL without its clean-up at exit.
@@ -88,7 +89,7 @@ let package = Package(
             name: "certs",
             dependencies: [
                 "CertsCore", "CertsCrypto", "CertsStore", "CertsIssuers", "CertsHAProxy", "CertsEngine",
-                "CertsWeb", logging, lifecycle, unixSignals,
+                "CertsWeb", "CMalloc", logging, lifecycle, unixSignals,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Yams", package: "Yams"),
             ],

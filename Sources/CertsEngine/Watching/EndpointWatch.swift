@@ -8,6 +8,7 @@ package struct EndpointWatch: Sendable {
     let inventory: any WatchInventory
     /// The trust anchors of the host; empty: whether a chain is trusted is not known.
     let anchors: [Certificate]
+    private let judgements = ChainJudgements()
 
     /// How many handshakes are under way at the same time, and how long one may take.
     static let width = 32
@@ -34,6 +35,7 @@ package struct EndpointWatch: Sendable {
             }
             return sighting
         }
+        judgements.endLook()
         let errors = Dictionary(seen.compactMap(\.facts.problem).map { ($0, 1) }, uniquingKeysWith: +)
         let isUp = seen.contains { $0.facts.problem == nil }
         try await inventory.save(
@@ -52,9 +54,14 @@ package struct EndpointWatch: Sendable {
             var asked = endpoint
             if asked.serverName == nil, IPAddress(endpoint.host) == nil { asked.serverName = endpoint.host }
             let served = try await prober.probe(asked, as: ClientProfile(), deadline: Self.deadline)
-            let (anchors, host) = (anchors, asked.serverName ?? endpoint.host)
+            let host = asked.serverName ?? endpoint.host
+            let key = ChainJudgements.Key(served.chainDER, host: host)
+            if served.staple == nil, let known = judgements.facts(key, at: now) {
+                (sighting.facts, sighting.stapled) = (known, StapledStatus.none)
+                return sighting
+            }
             // Signatures and names: a few milliseconds of the processor, away from the cooperative pool.
-            let judged = try await BlockingPool.shared.run { Self.judge(served, host, anchors, now) }
+            let judged = try await BlockingPool.shared.run { judge(served, key, host, now) }
             (sighting.facts, sighting.stapled, sighting.stapleNextUpdate) = (judged.facts, judged.stapled, judged.until)
         } catch {
             sighting.facts.problem = Self.reason(CertsError.wrapping(error))
@@ -62,18 +69,13 @@ package struct EndpointWatch: Sendable {
         return sighting
     }
 
-    private static func judge(
-        _ served: ServedCertificate, _ host: String, _ anchors: [Certificate], _ now: Date
+    private func judge(
+        _ served: ServedCertificate, _ key: ChainJudgements.Key, _ host: String, _ now: Date
     ) -> (facts: WatchedFacts, stapled: StapledStatus?, until: Date?) {
         guard let chain = try? served.chainDER.map({ try Certificate(der: $0) }), let leaf = chain.first else {
             return (WatchedFacts(problem: .malformed), nil, nil)
         }
-        var facts = CertificateFile.facts(of: chain.map(\.record))
-        if !anchors.isEmpty, facts.isChainValid == true {
-            let verifier = ChainVerifier(
-                roots: anchors, untrusted: Array(chain.dropFirst()), host: host, purpose: .server, time: now)
-            facts.isChainValid = verifier.verify(leaf).valid
-        }
+        let facts = judgements.facts(key, at: now) ?? facts(of: chain, key, host, now)
         guard let der = served.staple else { return (facts, StapledStatus.none, nil) }
         guard let issuer = chain.dropFirst().first,
             let staple = try? OCSPStaple(der: der, leaf: leaf, issuer: issuer, now: now)
@@ -85,6 +87,21 @@ package struct EndpointWatch: Sendable {
             case .unknown: .unknown
             }
         return (facts, status, staple.nextUpdate)
+    }
+
+    private func facts(
+        of chain: [Certificate], _ key: ChainJudgements.Key, _ host: String, _ now: Date
+    ) -> WatchedFacts {
+        var (facts, records) = (CertificateFile.facts(of: chain.map(\.record)), chain.map(\.record))
+        if let leaf = chain.first, !anchors.isEmpty, facts.isChainValid == true {
+            let verifier = ChainVerifier(
+                roots: anchors, untrusted: Array(chain.dropFirst()), host: host, purpose: .server, time: now)
+            let verdict = verifier.verify(leaf)
+            facts.isChainValid = verdict.valid
+            records += verdict.chain.map(\.record)
+        }
+        judgements.keep(facts, key, of: records, at: now)
+        return facts
     }
 
     private static func reason(_ error: CertsError) -> WatchReason {

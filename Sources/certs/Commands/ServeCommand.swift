@@ -15,6 +15,7 @@ struct ServeCommand: AsyncParsableCommand {
     @OptionGroup var global: GlobalOptions
 
     func run() async throws {
+        Allocator.giveBackWhatIsFreed()
         let reporter = RotationReporter()
         let assembly = try await Assembly.make(global, logLevel: .notice, progress: { reporter.report($0) })
         let published = PublishedSnapshot()
