@@ -9,10 +9,12 @@ package struct Declarations: Sendable {
     package var targets: [TargetDeclaration]
     package var server: ServerDeclaration
     package var schedule: ScheduleDeclaration
+    package var watch: WatchDeclaration
 
     package init(
         stateDirectory: String, issuers: [IssuerDeclaration] = [], certificates: [CertificateDeclaration] = [],
-        targets: [TargetDeclaration] = [], server: ServerDeclaration = .init(), schedule: ScheduleDeclaration = .init()
+        targets: [TargetDeclaration] = [], server: ServerDeclaration = .init(), schedule: ScheduleDeclaration = .init(),
+        watch: WatchDeclaration = .init()
     ) {
         self.stateDirectory = stateDirectory
         self.issuers = issuers
@@ -20,6 +22,7 @@ package struct Declarations: Sendable {
         self.targets = targets
         self.server = server
         self.schedule = schedule
+        self.watch = watch
     }
 
     /// The nodes of the targets of `certificate`, in the order in which they are deployed.
@@ -109,6 +112,8 @@ package struct IssuerDeclaration: Sendable, Hashable {
         self.name = name
         self.kind = kind
     }
+
+    package var isAskedOverTheNetwork: Bool { if case .acme = kind { true } else { false } }
 
     /// The word in `type:`.
     package var typeName: String {

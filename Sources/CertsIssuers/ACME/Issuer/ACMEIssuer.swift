@@ -23,20 +23,22 @@ package struct ACMEIssuer: Issuer {
     /// As many identifiers as the CAs take in one order.
     private static let nameLimit = 100
 
-    /// - Parameter anchors: DER of the roots that what it issues must chain to; empty: not checked.
+    /// - Parameters:
+    ///   - anchors: DER of the roots that what it issues must chain to; empty: not checked.
+    ///   - requests: where its requests are counted.
     package init(
         name: Name, declaration: ACMEDeclaration, anchors: [Data], files: any IssuerFiles,
-        faults: FaultPoints = .none, logger: Logger
+        requests: IssuerRequests? = nil, faults: FaultPoints = .none, logger: Logger
     ) {
         self.init(
-            name: name, declaration: declaration, anchors: anchors, files: files, faults: faults, logger: logger,
-            solvers: ChallengeSolvers.make(declaration, files: files, logger: logger))
+            name: name, declaration: declaration, anchors: anchors, files: files, requests: requests, faults: faults,
+            logger: logger, solvers: ChallengeSolvers.make(declaration, files: files, logger: logger))
     }
 
     /// - Parameter solvers: in order of preference.
     init(
         name: Name, declaration: ACMEDeclaration, anchors: [Data], files: any IssuerFiles,
-        faults: FaultPoints = .none, logger: Logger, solvers: [any ChallengeSolver]
+        requests: IssuerRequests? = nil, faults: FaultPoints = .none, logger: Logger, solvers: [any ChallengeSolver]
     ) {
         self.name = name
         self.declaration = declaration
@@ -45,7 +47,8 @@ package struct ACMEIssuer: Issuer {
         self.logger = logger
         self.solvers = solvers
         self.faults = faults
-        session = ACMESession(issuer: name, directoryURL: declaration.directory, caFile: declaration.caFile)
+        session = ACMESession(
+            issuer: name, directoryURL: declaration.directory, caFile: declaration.caFile, requests: requests)
         limiter = IssuanceLimiter(issuer: name, limits: declaration.limits, files: files)
         accounts = AccountKeeper(session: session, declaration: declaration, files: files, limiter: limiter)
     }
