@@ -100,7 +100,7 @@ let package = Package(
         .executableTarget(
             name: "CertsBenchmarks",
             dependencies: [
-                "CertsCore", "CertsCrypto", "CertsStore", "CertsHAProxy", "CertsEngine", "CertsWeb", logging, lifecycle,
+                "CertsCore", "CertsCrypto", "CertsStore", "CertsHAProxy", "CertsEngine", "CertsGzip", logging,
             ],
             path: "Benchmarks/CertsBenchmarks", swiftSettings: strict),
 

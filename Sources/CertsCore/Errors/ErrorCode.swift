@@ -78,6 +78,7 @@ extension CertsError.Code {
     // Proof.
     package static let probeFailed = Self("probe.failed")
     package static let probeTimeout = Self("probe.timeout")
+    package static let probeUnreachable = Self("probe.unreachable")
     package static let servedOther = Self("served.other")
     package static let rolledBack = Self("rotation.rolledBack")
     package static let rollbackFailed = Self("rotation.rollbackFailed")

@@ -77,20 +77,24 @@ package actor SnapshotPublisher {
         let start = ContinuousClock.now
         lastRendered = start
         do {
-            var (exposition, unknown) = try await written(start)
-            if !unknown.isEmpty {
-                await readChains(unknown)
-                (exposition, _) = try await written(start)
-            }
             published.replace(
                 with: .init(
-                    exposition: exposition,
+                    exposition: try await rendered(),
                     readiness: hasTicked ? .ready : .notReady(reason: "the planner has not run yet"),
                     renderedAt: context.now))
         } catch {
             context.logger.error("the exposition could not be rendered: \(CertsError.wrapping(error))")
         }
         lastDuration = ContinuousClock.now - start
+    }
+
+    /// What is known now, rendered and not published: for who needs it once, and has to know when that fails.
+    package func rendered() async throws -> RenderedExposition {
+        let start = ContinuousClock.now
+        let (exposition, unknown) = try await written(start)
+        guard !unknown.isEmpty else { return exposition }
+        await readChains(unknown)
+        return try await written(start).0
     }
 
     private typealias Unknown = [(name: Name, revision: Int, slots: [KeyType?])]

@@ -68,15 +68,14 @@ struct MetricsCommand: AsyncParsableCommand {
 
     func run() async throws {
         let assembly = try await Assembly.make(global)
-        let published = PublishedSnapshot()
-        await SnapshotPublisher(
-            context: assembly.engine.context, published: published, version: Product.version
-        ).publish()
-        let text = published.current.metricsText
+        let exposition = try await SnapshotPublisher(
+            context: assembly.engine.context, published: PublishedSnapshot(), version: Product.version
+        ).rendered()
         guard let textfile else {
-            Terminal.write(text, to: STDOUT_FILENO)
-            return
+            return Terminal.write(try exposition.text(), to: STDOUT_FILENO)
         }
+        // The node_exporter has these families of itself: a second sample of the same name is an error to it.
+        let text = try exposition.without(prefix: "process_").text()
         let path = URL(fileURLWithPath: textfile).standardizedFileURL.path
         try await assembly.state.liveFiles.install(
             Secret(copying: text), at: path, attributes: FileAttributes(mode: 0o644, owner: geteuid(), group: getegid())
