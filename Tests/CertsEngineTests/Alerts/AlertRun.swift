@@ -60,14 +60,17 @@ struct AlertRun {
         return Self.parse(String(got))
     }
 
-    /// A series that keeps the time of the first firing: it repeats what it was a step before.
+    /// A series that keeps the time of the first firing: it repeats what it was a step before. As promtool evaluates the
+    /// groups of one moment in any order, it looks at the alerts of the step before, too, and takes the time of the sample.
     private static func recorder(step: Int) -> String {
         """
         groups:
           - name: recorder
             rules:
               - record: test:first_firing
-                expr: test:first_firing offset \(step)m or ALERTS{alertstate="firing"} * 0 + time()
+                expr: |
+                  test:first_firing offset \(step)m
+                    or min_over_time(timestamp(ALERTS{alertstate="firing"})[\(step)m:\(step)m])
 
         """
     }
