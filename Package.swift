@@ -65,6 +65,7 @@ let package = Package(
                 "CertsCore", "CertsCrypto", "CertsHTTP", "CertsDNS", logging, nioCore, nioPosix, nioHTTP1, subprocess,
                 systemPackage,
             ]),
+        library("CertsNotify", ["CertsCore", "CertsCrypto", "CertsHTTP", subprocess, systemPackage]),
         library(
             "CertsHAProxy",
             ["CertsCore", "CertsCrypto", "CertsHTTP", nioCore, nioPosix, subprocess, systemPackage, logging]),
@@ -87,7 +88,7 @@ let package = Package(
             name: "certs",
             dependencies: [
                 "CertsCore", "CertsCrypto", "CertsHTTP", "CertsStore", "CertsIssuers", "CertsHAProxy", "CertsEngine",
-                "CertsWeb", logging, lifecycle, unixSignals,
+                "CertsNotify", "CertsWeb", logging, lifecycle, unixSignals,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Yams", package: "Yams"),
             ],
@@ -106,6 +107,7 @@ let package = Package(
         tests("CertsDNSTests", ["CertsDNS"]),
         tests("CertsStoreTests", ["CertsStore"]),
         tests("CertsIssuersTests", ["CertsIssuers", "CertsStore", "CertsHTTP", "CertsDNS"]),
+        tests("CertsNotifyTests", ["CertsNotify", "CertsHTTP"]),
         tests("CertsHAProxyTests", ["CertsHAProxy", "CertsStore"]),
         tests("CertsEngineTests", ["CertsEngine", "CertsStore", "CertsIssuers"]),
         tests("CertsWebTests", ["CertsWeb", "CertsHTTP"]),

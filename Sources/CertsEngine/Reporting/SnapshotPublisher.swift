@@ -53,7 +53,11 @@ package actor SnapshotPublisher {
                 declarations: context.declarations.certificates, targets: context.declarations.targets,
                 states: try await context.inventory.states(), tallies: try await context.journal.tallies(),
                 tasks: try await context.schedule.tasks(), drift: drift, now: context.now)
-            let families = exposition.families() + ProcessMetrics.families(version: version)
+            let families =
+                exposition.families()
+                + NotificationMetrics.families(
+                    context.declarations.notifications, try await context.notifications?.channelRecords() ?? [])
+                + ProcessMetrics.families(version: version)
             published.replace(
                 with: .init(
                     metricsText: Array(PrometheusText.render(families).utf8),

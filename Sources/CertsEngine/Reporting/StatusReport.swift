@@ -5,6 +5,8 @@ package import Foundation
 package struct StatusReport: Sendable, Encodable {
     package var schema = 1
     package var certificates: [Entry]
+    /// The channels of `notifications:`.
+    package var channels: [Channel] = []
 
     package struct Entry: Sendable, Encodable {
         package var name: String
@@ -166,6 +168,8 @@ extension RotationEngine {
         }
         if name == nil { entries += try await context.inventory.scannedFiles().map { StatusReport.Entry($0, at: now) } }
         entries.sort { ($0.notAfter ?? .distantPast, $0.name) < ($1.notAfter ?? .distantPast, $1.name) }
-        return StatusReport(certificates: entries)
+        var report = StatusReport(certificates: entries)
+        report.channels = try await channelStatus()
+        return report
     }
 }

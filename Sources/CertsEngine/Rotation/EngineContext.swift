@@ -20,6 +20,8 @@ package struct EngineContext: Sendable {
     package var quarantine: any Quarantine
     /// Where OCSP responses come from; `nil`: nowhere.
     package var staples: (any StapleSource)?
+    /// What was told to whom; `nil`: nobody is told anything.
+    package var notifications: (any NotificationStore)?
     /// How many certificates may wait for one another before a reload that they share; each holds a lock.
     package var batchLimit = 256
     /// The bundle as HAProxy loads it, from leaf, intermediates and key.

@@ -49,6 +49,7 @@ struct CheckCommand: AsyncParsableCommand {
             }
             status = try await assembly.engine.status(at: Date())
         }
+        findings += await lookAtChannels(declarations)
         try Listing(
             document: Document(findings: findings), items: findings,
             columns: [
@@ -71,6 +72,21 @@ struct CheckCommand: AsyncParsableCommand {
         }
         if isWrong { throw ExitStatus.expiredOrWronglyServed }
         if managed.contains(where: { [.due, .missing, .undeployed].contains($0.state) }) { throw ExitStatus.due }
+    }
+
+    /// Channels that fail: known from the messages that they did not take.
+    private func lookAtChannels(_ declarations: Declarations) async -> [SubjectFinding] {
+        guard !declarations.notifications.channels.isEmpty,
+            let assembly = try? await Assembly.make(global, create: false),
+            let channels = try? await assembly.engine.channelStatus()
+        else { return [] }
+        return channels.filter { $0.consecutiveFailures > 0 }.map { channel in
+            SubjectFinding(
+                channel.channel,
+                Finding(
+                    id: "notification-failing", severity: .warning, message: channel.lastError ?? "it fails",
+                    remedy: "mend it, then try `certs notify test \(channel.channel)`"))
+        }
     }
 
     private func lookAtIssuers(_ assembly: Assembly) async -> [SubjectFinding] {

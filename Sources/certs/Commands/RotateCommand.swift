@@ -33,6 +33,8 @@ struct RotateCommand: AsyncParsableCommand {
         if rotated.contains(where: \.isRotated) { await assembly.engine.refreshHints() }
         let results = Self.merged(recovered, rotated)
         try RotationResults(results).print(output.output)
+        // After everything else: no channel can change what a rotation came to, or when.
+        await assembly.notifier().tellBeforeEnd()
         let status = ExitStatus(results)
         if status != .done { throw status }
     }
@@ -114,6 +116,7 @@ func runOne(
     try await assembly.engine.recover()
     let result = await body(assembly.engine, certificate)
     try RotationResults([result]).print(output.output)
+    await assembly.notifier().tellBeforeEnd()
     let status = ExitStatus(result)
     if status != .done { throw status }
 }

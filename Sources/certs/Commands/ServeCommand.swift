@@ -30,8 +30,11 @@ struct ServeCommand: AsyncParsableCommand {
         let server = try WebServer(
             assembly.declarations.server, snapshot: published, version: Product.version, logger: assembly.logger,
             onListening: { _ in systemd?.ready() })
-        let timer = RenewalTimer(engine: assembly.engine, publisher: publisher, heartbeat: heartbeat)
+        let notifier = assembly.notifier(pause: 60)
+        let timer = RenewalTimer(
+            engine: assembly.engine, publisher: publisher, heartbeat: heartbeat, notifier: notifier)
         var services: [any Service] = [server, timer]
+        if notifier.hasChannels { services.append(NotificationService(notifier)) }
         if let systemd {
             services = [SystemdReports(systemd, heartbeat: heartbeat)] + services + [SystemdFarewell(systemd)]
         }
