@@ -15,6 +15,8 @@ struct CheckCommand: AsyncParsableCommand {
     var live = false
     @Flag(help: "Tell the state of the certificates by the exit code.")
     var exitCode = false
+    @Flag(help: "One line and the exit code of a monitoring plugin: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.")
+    var nagios = false
 
     struct Document: Encodable {
         let schema = 1
@@ -38,6 +40,7 @@ struct CheckCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
+        if nagios { return try await runAsPlugin() }
         let declarations = try ConfigurationFile.load(path: global.configurationPath)
         var findings: [SubjectFinding] = []
         var status: StatusReport?
@@ -63,6 +66,19 @@ struct CheckCommand: AsyncParsableCommand {
         )
         if exitCode, let status { try tell(status) }
         if findings.contains(where: { $0.severity == .error }) { throw ExitStatus.failed }
+    }
+
+    private func runAsPlugin() async throws {
+        let result: PluginResult
+        do {
+            let assembly = try await Assembly.make(global, create: false)
+            if live { try await assembly.engine.observe() }
+            result = PluginResult(try await assembly.engine.status(at: Date()))
+        } catch {
+            result = PluginResult(unknown: CertsError.wrapping(error))
+        }
+        Terminal.print(result.line)
+        if result.state != .ok { throw ExitStatus(rawValue: result.state.rawValue) }
     }
 
     private func tell(_ status: StatusReport) throws {

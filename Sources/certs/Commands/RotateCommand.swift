@@ -21,7 +21,7 @@ struct RotateCommand: AsyncParsableCommand {
     func run() async throws {
         guard !(all && !names.isEmpty) else { throw ValidationError("give names or --all, not both") }
         Interruption.finishesFirst()
-        let reporter = RotationReporter()
+        let reporter = RotationReporter(isJSON: global.logFormat.isJSON)
         let assembly = try await Assembly.make(global, progress: { reporter.report($0) })
         let wanted =
             all ? assembly.declarations.certificates.map(\.name) : try names.map { try assembly.declaration($0).name }
@@ -110,7 +110,7 @@ func runOne(
     _ body: (RotationEngine, Name) async -> RotationEngine.Result
 ) async throws {
     Interruption.finishesFirst()
-    let reporter = RotationReporter()
+    let reporter = RotationReporter(isJSON: global.logFormat.isJSON)
     let assembly = try await Assembly.make(global, progress: { reporter.report($0) })
     let certificate = try assembly.declaration(name).name
     try await assembly.engine.recover()

@@ -15,7 +15,7 @@ struct ServeCommand: AsyncParsableCommand {
     @OptionGroup var global: GlobalOptions
 
     func run() async throws {
-        let reporter = RotationReporter()
+        let reporter = RotationReporter(isJSON: global.logFormat.isJSON)
         let heartbeat = Heartbeat()
         let assembly = try await Assembly.make(
             global, logLevel: .notice,
