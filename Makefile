@@ -10,7 +10,7 @@ run: ## show a rotation on this machine: a real HAProxy on loopback and certs se
 
 build: ## build the release program: .build/release/certs
 	@scripts/require-swift
-	@scripts/install-packages libssl-dev libcurl4-openssl-dev libpq-dev libsqlite3-dev libldns-dev pkg-config
+	@scripts/install-packages libssl-dev libcurl4-openssl-dev libpq-dev libsqlite3-dev libldns-dev zlib1g-dev pkg-config
 	swift build -c release --static-swift-stdlib --product certs
 
 deb: ## build the Debian package: .build/deb/certs_VERSION_ARCH.deb

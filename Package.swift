@@ -50,6 +50,8 @@ let package = Package(
         .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
         .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
         .systemLibrary(name: "CLDNS", pkgConfig: "ldns", providers: [.apt(["libldns-dev"])]),
+        .systemLibrary(name: "CMalloc"),
+        .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
 
         // Runs before `main`: OpenSSL without its clean-up at exit.
         .target(name: "COpenSSLStart", linkerSettings: [.linkedLibrary("crypto")]),
@@ -58,6 +60,7 @@ let package = Package(
         library("CertsCrypto", ["CertsCore", "COpenSSL", "COpenSSLStart"]),
         library("CertsHTTP", ["CertsCore", "CCurl"]),
         library("CertsDNS", ["CertsCore", "CLDNS"]),
+        library("CertsGzip", ["CertsCore", "CZlib"]),
         library("CertsStore", ["CertsCore", .product(name: "GRDB", package: "GRDB.swift"), systemPackage]),
         library(
             "CertsIssuers",
@@ -72,13 +75,13 @@ let package = Package(
         library(
             "CertsEngine",
             [
-                "CertsCore", "CertsCrypto", logging, lifecycle,
+                "CertsCore", "CertsCrypto", "CertsGzip", logging, lifecycle,
                 .product(name: "AsyncAlgorithms", package: "swift-async-algorithms"),
             ]),
         library(
             "CertsWeb",
             [
-                "CertsCore", "CertsEngine", logging, lifecycle, nioCore,
+                "CertsCore", "CertsGzip", "CertsEngine", logging, lifecycle, nioCore,
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "HummingbirdCore", package: "hummingbird"),
                 .product(name: "HTTPTypes", package: "swift-http-types"),
@@ -88,7 +91,7 @@ let package = Package(
             name: "certs",
             dependencies: [
                 "CertsCore", "CertsCrypto", "CertsHTTP", "CertsStore", "CertsIssuers", "CertsHAProxy", "CertsEngine",
-                "CertsNotify", "CertsWeb", logging, lifecycle, unixSignals,
+                "CertsNotify", "CertsWeb", "CMalloc", logging, lifecycle, unixSignals,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Yams", package: "Yams"),
             ],
@@ -97,7 +100,9 @@ let package = Package(
         // Our side of `make bench`; not a product, so `make run` and `make build` do not build it.
         .executableTarget(
             name: "CertsBenchmarks",
-            dependencies: ["CertsCore", "CertsCrypto", "CertsStore", "CertsHAProxy", "CertsEngine", logging],
+            dependencies: [
+                "CertsCore", "CertsCrypto", "CertsStore", "CertsHAProxy", "CertsEngine", "CertsWeb", logging, lifecycle,
+            ],
             path: "Benchmarks/CertsBenchmarks", swiftSettings: strict),
 
         library("CertsTesting", ["CertsCore", "CertsCrypto", "CertsHTTP"]),
@@ -105,11 +110,12 @@ let package = Package(
         tests("CertsCryptoTests", ["CertsCrypto"]),
         tests("CertsHTTPTests", ["CertsHTTP"]),
         tests("CertsDNSTests", ["CertsDNS"]),
+        tests("CertsGzipTests", ["CertsGzip"]),
         tests("CertsStoreTests", ["CertsStore"]),
         tests("CertsIssuersTests", ["CertsIssuers", "CertsStore", "CertsHTTP", "CertsDNS"]),
         tests("CertsNotifyTests", ["CertsNotify", "CertsHTTP"]),
         tests("CertsHAProxyTests", ["CertsHAProxy", "CertsStore"]),
-        tests("CertsEngineTests", ["CertsEngine", "CertsStore", "CertsIssuers"]),
+        tests("CertsEngineTests", ["CertsEngine", "CertsStore", "CertsIssuers", "CertsHAProxy"]),
         tests("CertsWebTests", ["CertsWeb", "CertsHTTP"]),
         tests("CertsCommandTests", ["certs"]),
         tests("EndToEndTests", ["certs", "CertsHTTP"]),

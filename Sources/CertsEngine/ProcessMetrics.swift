@@ -9,7 +9,7 @@ package enum ProcessMetrics {
         let readings = read()
         var families = [
             MetricFamily(
-                "certs_build_info", .gauge, help: "The running program; always 1.",
+                "certs_build_info", .info, help: "The running program; always 1.",
                 samples: [.init(1, ["version": version, "swift": swiftVersion])])
         ]
         func add(_ name: String, _ kind: MetricFamily.Kind, _ help: String, _ value: Double?) {

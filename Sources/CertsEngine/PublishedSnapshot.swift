@@ -1,9 +1,10 @@
+import CertsGzip
 package import Foundation
 import Synchronization
 
 /// What the web server shows: one immutable value that the engine replaces as a whole.
 ///
-/// A scrape takes the value and serves its bytes: it reads no file, computes nothing, and waits for no rotation.
+/// A scrape takes the value and serves its parts: it reads no file, renders nothing, and waits for no rotation.
 package final class PublishedSnapshot: Sendable {
     /// Whether the service does its work yet.
     package enum Readiness: Sendable, Hashable {
@@ -13,19 +14,18 @@ package final class PublishedSnapshot: Sendable {
     }
 
     package struct Value: Sendable {
-        /// The exposition, in UTF-8.
-        package var metricsText: [UInt8]
-        /// The same bytes compressed, if somebody did that; served to who asks for it.
-        package var gzip: [UInt8]?
+        package var exposition: RenderedExposition
         package var readiness: Readiness
         package var renderedAt: Date
 
-        package init(metricsText: [UInt8], gzip: [UInt8]? = nil, readiness: Readiness, renderedAt: Date) {
-            self.metricsText = metricsText
-            self.gzip = gzip
+        package init(exposition: RenderedExposition, readiness: Readiness, renderedAt: Date) {
+            self.exposition = exposition
             self.readiness = readiness
             self.renderedAt = renderedAt
         }
+
+        /// The whole exposition in the text format, in UTF-8; for what needs it in one piece.
+        package var metricsText: [UInt8] { (try? exposition.member()?.text()) ?? [] }
     }
 
     /// Whether the planner that fills it lives.
@@ -34,7 +34,7 @@ package final class PublishedSnapshot: Sendable {
 
     /// - Parameter value: shown until the first ``replace(with:)``; the default has no metrics and is not ready.
     package init(
-        _ value: Value = Value(metricsText: [], readiness: .notReady(reason: "starting"), renderedAt: .distantPast),
+        _ value: Value = Value(exposition: .empty, readiness: .notReady(reason: "starting"), renderedAt: .distantPast),
         heartbeat: Heartbeat = Heartbeat()
     ) {
         self.value = Mutex(value)

@@ -6,7 +6,8 @@ import NIOCore
 /// hundred of those would keep Prometheus out.
 ///
 /// It sits behind the HTTP decoder, so something is read only once a header is complete. It does not look at the parts
-/// of a message: an exchange is over when all that was written has been taken by the client.
+/// of a message: an exchange is over when all that was written has been taken by the client, and goes on, with the same
+/// deadline, when more is written before something is asked again (a long answer is written piece by piece).
 final class ConnectionDeadlines: ChannelDuplexHandler, RemovableChannelHandler {
     typealias InboundIn = NIOAny
     typealias InboundOut = NIOAny
@@ -15,6 +16,7 @@ final class ConnectionDeadlines: ChannelDuplexHandler, RemovableChannelHandler {
 
     private let limits: WebServer.Limits
     private var isInExchange = false
+    private var exchangeEnd: NIODeadline?
     private var pendingWrites = 0
     private var closing: Scheduled<Void>?
 
@@ -34,7 +36,7 @@ final class ConnectionDeadlines: ChannelDuplexHandler, RemovableChannelHandler {
         // Not once more for each part of a body: a body without end has one deadline as well.
         if !isInExchange {
             isInExchange = true
-            schedule(limits.exchange, context)
+            exchangeEnd = schedule(limits.exchange, context)
         }
         context.fireChannelRead(data)
     }
@@ -42,6 +44,10 @@ final class ConnectionDeadlines: ChannelDuplexHandler, RemovableChannelHandler {
     func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
         let written = promise ?? context.eventLoop.makePromise(of: Void.self)
         pendingWrites += 1
+        if !isInExchange, let exchangeEnd {
+            isInExchange = true
+            schedule(until: exchangeEnd, context)
+        }
         let bound = NIOLoopBound((handler: self, context: context), eventLoop: context.eventLoop)
         written.futureResult.whenComplete { _ in
             let (handler, context) = bound.value
@@ -53,8 +59,15 @@ final class ConnectionDeadlines: ChannelDuplexHandler, RemovableChannelHandler {
         context.write(data, promise: written)
     }
 
-    private func schedule(_ time: Duration, _ context: ChannelHandlerContext) {
+    @discardableResult
+    private func schedule(_ time: Duration, _ context: ChannelHandlerContext) -> NIODeadline {
+        let end = context.eventLoop.now + TimeAmount(time)
+        schedule(until: end, context)
+        return end
+    }
+
+    private func schedule(until end: NIODeadline, _ context: ChannelHandlerContext) {
         closing?.cancel()
-        closing = context.eventLoop.assumeIsolated().scheduleTask(in: TimeAmount(time)) { context.close(promise: nil) }
+        closing = context.eventLoop.assumeIsolated().scheduleTask(deadline: end) { context.close(promise: nil) }
     }
 }

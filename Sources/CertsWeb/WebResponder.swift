@@ -1,5 +1,6 @@
 import CertsCore
 import CertsEngine
+import CertsGzip
 import Foundation
 import HTTPTypes
 import Hummingbird
@@ -55,17 +56,70 @@ struct WebResponder: HTTPResponder {
     }
 
     private func metrics(_ request: Request) -> Response {
-        let value = snapshot.current
-        var headers = HTTPFields([HTTPField(name: .contentType, value: PrometheusText.contentType)])
-        var bytes = value.metricsText
-        if let gzip = value.gzip {
-            headers[.vary] = "Accept-Encoding"
-            if acceptsGzip(request) {
-                bytes = gzip
-                headers[.contentEncoding] = "gzip"
+        let format = Self.format(request)
+        let filters = request.uri.queryParameters.filter { $0.key == "family" }.map { String($0.value) }
+        guard filters.count <= Self.filterLimit else { return text(.badRequest, "too many filters\n") }
+        guard let member = snapshot.current.exposition.member(filters, as: format) else {
+            return text(.badRequest, "no family is named like that; /metrics without filters lists them\n")
+        }
+        var headers = HTTPFields([
+            HTTPField(name: .contentType, value: format.contentType),
+            HTTPField(name: .vary, value: "Accept, Accept-Encoding"),
+        ])
+        guard acceptsGzip(request) else {
+            return Response(status: .ok, headers: headers, body: Self.plain(member))
+        }
+        headers[.contentEncoding] = "gzip"
+        return Response(status: .ok, headers: headers, body: Self.compressed(member))
+    }
+
+    private static let filterLimit = 100
+
+    /// The parts as they were rendered; a part of megabytes is copied a piece at a time, as the client takes it.
+    private static func compressed(_ member: GzipMember) -> ResponseBody {
+        ResponseBody(contentLength: member.compressedLength) { writer in
+            try await writer.write(ByteBuffer(bytes: GzipMember.head))
+            for piece in member.pieces {
+                for start in stride(from: 0, to: piece.bytes.count, by: chunk) {
+                    try await writer.write(
+                        ByteBuffer(bytes: piece.bytes[start..<min(start + chunk, piece.bytes.count)]))
+                }
+            }
+            try await writer.write(ByteBuffer(bytes: member.tail))
+            try await writer.finish(nil)
+        }
+    }
+
+    private static let chunk = 1 << 16
+
+    /// For clients that do not take gzip: decompressed as they take it.
+    private static func plain(_ member: GzipMember) -> ResponseBody {
+        ResponseBody(contentLength: member.length) { writer in
+            for piece in member.pieces {
+                var inflation = try Inflation(piece)
+                while let text = try inflation.next() { try await writer.write(ByteBuffer(bytes: text)) }
+            }
+            try await writer.finish(nil)
+        }
+    }
+
+    /// OpenMetrics only for who asks for it, and not less than for the text format (RFC 9110 §12.5.1).
+    static func format(_ request: Request) -> PrometheusText.Format {
+        var weights: [PrometheusText.Format: Double] = [:]
+        for range in request.headers[values: .accept].flatMap({ $0.split(separator: ",") }) {
+            let parts = range.lowercased().split(separator: ";").map { $0.trimmingCharacters(in: .whitespaces) }
+            let weight = parts.first { $0.hasPrefix("q=") }.map { Double($0.dropFirst(2)) ?? 0 } ?? 1
+            let version = parts.first { $0.hasPrefix("version=") }?.dropFirst("version=".count)
+            switch parts.first {
+            case "application/openmetrics-text" where [nil, "1.0.0", "0.0.1"].contains(version):
+                weights[.openMetrics] = max(weight, weights[.openMetrics] ?? 0)
+            case "text/plain" where [nil, "0.0.4"].contains(version):
+                weights[.text] = max(weight, weights[.text] ?? 0)
+            default: break
             }
         }
-        return Response(status: .ok, headers: headers, body: ResponseBody(byteBuffer: ByteBuffer(bytes: bytes)))
+        let wanted = weights[.openMetrics] ?? 0
+        return wanted > 0 && wanted >= weights[.text] ?? 0 ? .openMetrics : .text
     }
 
     /// `gzip` or `*` with a weight other than 0 (RFC 9110 §12.5.3).

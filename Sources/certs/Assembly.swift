@@ -29,11 +29,12 @@ struct Assembly {
         let logger = options.logger(default: logLevel)
         let prober = HandshakeProber()
         let faults = FaultPoints(ProcessInfo.processInfo.environment["CERTS_FAULT"])
+        let requests = IssuerRequests(declarations.issuers.filter(\.isAskedOverTheNetwork).map(\.name))
         var context = EngineContext(
             declarations: declarations,
             issuers: try Dictionary(
                 uniqueKeysWithValues: declarations.issuers.map {
-                    ($0.name, try issuer($0, files: state, faults: faults, logger: logger))
+                    ($0.name, try issuer($0, files: state, requests: requests, faults: faults, logger: logger))
                 }),
             targets: Dictionary(
                 uniqueKeysWithValues: declarations.targets.flatMap(\.nodes).map {
@@ -45,6 +46,7 @@ struct Assembly {
             faults: faults, logger: logger, progress: progress)
         context.pulse = pulse
         context.notifications = database
+        context.requests = requests
         // Half of the files are left for everything else.
         context.batchLimit = max(16, ProcessLimits.openFiles / 2)
         return Assembly(
@@ -53,7 +55,8 @@ struct Assembly {
     }
 
     private static func issuer(
-        _ declaration: IssuerDeclaration, files: any IssuerFiles, faults: FaultPoints, logger: Logger
+        _ declaration: IssuerDeclaration, files: any IssuerFiles, requests: IssuerRequests, faults: FaultPoints,
+        logger: Logger
     ) throws -> any Issuer {
         switch declaration.kind {
         case .selfSigned(let validity):
@@ -69,7 +72,8 @@ struct Assembly {
                 try acme.anchorsFile.map { try CertificateReader.certificates(in: try InputFile.read($0)).map(\.der) }
                 ?? []
             return ACMEIssuer(
-                name: declaration.name, declaration: acme, anchors: anchors, files: files, faults: faults,
+                name: declaration.name, declaration: acme, anchors: anchors, files: files, requests: requests,
+                faults: faults,
                 logger: logger)
         }
     }

@@ -225,6 +225,32 @@ import Testing
         #expect(throws: CertsError(.fileUnreadable, "")) { try ForeignFolder(secret) }
     }
 
+    /// dehydrated keeps the accounts by CA, but not which CA a certificate is from.
+    @Test func `dehydrated: of two CAs none is guessed`() throws {
+        let leaf = try pki.leaf(["www.example.com"])
+        try make("home/certs/www.example.com")
+        try directory.write(
+            leaf.certificate.pem + pki.intermediate.certificate.pem, to: "home/certs/www.example.com/fullchain.pem")
+        try directory.write(leaf.keyPEM, to: "home/certs/www.example.com/privkey.pem")
+        let staging = KnownDirectory.letsEncryptStaging.url
+        func account(_ server: String) throws {
+            let folder = "home/accounts/\(Data(server.utf8).base64EncodedString().replacing("=", with: ""))"
+            try make(folder)
+            let key = try PrivateKey.generate(.ecdsaP256).pem().withBytes { Data($0) }
+            try directory.write(key, to: "\(folder)/account_key.pem")
+        }
+        func directories(_ plan: ImportPlan) -> [String] { plan.certificates.compactMap(\.found.settings.server) }
+        try account(Self.letsEncrypt)
+        #expect(try directories(plan(client: .dehydrated)) == [Self.letsEncrypt])
+        try account(staging)
+        let unsure = try plan(client: .dehydrated)
+        #expect(unsure.certificates.isEmpty)
+        #expect(unsure.problems.contains { $0.hint.contains("--server") })
+        #expect(try directories(plan(client: .dehydrated, server: staging)) == [staging])
+        try directory.write("CA=\"letsencrypt\"\n", to: "home/config")
+        #expect(try directories(plan(client: .dehydrated)) == [Self.letsEncrypt])
+    }
+
     /// The files that each client reads, with anything in them.
     static let files: [ForeignClient: [String]] = [
         .certbot: [

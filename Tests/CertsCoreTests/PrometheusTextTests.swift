@@ -85,15 +85,52 @@ struct PrometheusTextTests {
         #expect(line(1, ["l": value]) == "certs_x{l=\"\(escaped)\"} 1")
     }
 
-    @Test("a long label value is cut at about 256 bytes, between characters")
+    @Test(
+        "a long label value is cut at 256 bytes, between characters, and stays different from others that begin alike")
     func longLabels() {
         let cut = PrometheusText.escapedValue(String(repeating: "ü", count: 10_000))
-        #expect(cut.utf8.count <= 260)
-        #expect(cut.hasSuffix("ü…"))
+        #expect(cut.utf8.count <= 256)
+        #expect(cut.contains("ü…"))
         #expect(PrometheusText.escapedValue(String(repeating: "x", count: 256)).count == 256)
+        let other = PrometheusText.escapedValue(String(repeating: "ü", count: 10_001))
+        #expect(other != cut)
+        #expect(other.prefix(100) == cut.prefix(100))
         // An escape is never cut in two.
-        let quotes = PrometheusText.escapedValue(String(repeating: "\"", count: 1000)).dropLast()
+        let quotes = PrometheusText.escapedValue(String(repeating: "\"", count: 1000)).prefix { $0 != "…" }
         #expect(quotes.count % 2 == 0)
+    }
+
+    @Test("OpenMetrics has units, kinds of its own and an end, and the same samples")
+    func openMetrics() {
+        let text = PrometheusText.render(
+            [
+                MetricFamily("certs_a_seconds_total", .counter, help: "A \"b\".", samples: [.init(2, ["x": "y"])]),
+                MetricFamily("certs_build_info", .info, help: "B.", samples: [.init(1)]),
+                MetricFamily("ssl_cert_expiry_days", .gauge, help: "C."),
+                MetricFamily(
+                    "certs_d_seconds", .histogram, help: "D.",
+                    samples: [.init(1, ["le": "+Inf"], suffix: "_bucket"), .init(1, suffix: "_count")]),
+            ], as: .openMetrics)
+        #expect(
+            text == """
+                # TYPE certs_a_seconds counter
+                # UNIT certs_a_seconds seconds
+                # HELP certs_a_seconds A \\"b\\".
+                certs_a_seconds_total{x="y"} 2
+                # TYPE certs_build info
+                # HELP certs_build B.
+                certs_build_info 1
+                # TYPE ssl_cert_expiry_days gauge
+                # UNIT ssl_cert_expiry_days days
+                # HELP ssl_cert_expiry_days C.
+                # TYPE certs_d_seconds histogram
+                # UNIT certs_d_seconds seconds
+                # HELP certs_d_seconds D.
+                certs_d_seconds_bucket{le="+Inf"} 1
+                certs_d_seconds_count 1
+                # EOF
+
+                """)
     }
 
     @Test(

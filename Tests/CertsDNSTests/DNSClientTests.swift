@@ -174,6 +174,47 @@ struct DNSClientTests {
     }
 }
 
+/// A recursive server that follows no alias itself, as some forwarders do.
+@Suite struct AliasTests {
+    /// `c0.test` → `c1.test` → … → `cLENGTH.test`, or back to `c0.test` from the last but one.
+    private func server(length: Int, isCircle: Bool = false) throws -> FakeDNSServer {
+        try FakeDNSServer { query, _ in
+            let question = Message.question(query)
+            let label = String(decoding: question.dropFirst(2).prefix(Int(question[0]) - 1), as: UTF8.self)
+            guard let number = Int(label), number < length else {
+                return [Message.answer(query, [Message.text("here")])]
+            }
+            let next = Array("c\(isCircle && number == length - 1 ? 0 : number + 1)".utf8)
+            let target = [UInt8(next.count)] + next + [4] + Array("test".utf8) + [0]
+            return [Message.answer(query, [Message.record(5, target)])]
+        }
+    }
+
+    @Test func aChainIsFollowedStepByStep() async throws {
+        let server = try server(length: 15)
+        let found = try await Resolver(server: server.address).find("c0.test", .txt)
+        #expect(found.canonicalName == "c15.test")
+        #expect(found.records.map(\.text) == ["here"])
+    }
+
+    @Test func aChainThatIsTooLongIsRefused() async throws {
+        let server = try server(length: 1000)
+        let error = await #expect(throws: CertsError(.dnsFailed, "")) {
+            try await Resolver(server: server.address).find("c0.test", .txt)
+        }
+        #expect(error?.message.contains("more than 16 names") == true)
+        #expect(server.udpQueries < 20)
+    }
+
+    @Test func aCircleIsRefused() async throws {
+        let server = try server(length: 3, isCircle: true)
+        let error = await #expect(throws: CertsError(.dnsFailed, "")) {
+            try await Resolver(server: server.address).find("c0.test", .txt)
+        }
+        #expect(error?.message.contains("leads back to") == true)
+    }
+}
+
 @Suite struct DomainTextTests {
     @Test(arguments: [
         ("Example.TEST.", "example.test"), (".", ""), ("", ""), ("a\\.", "a\\."), ("a\\\\.", "a\\\\"),

@@ -60,8 +60,10 @@ import Testing
         #expect(try await scene.world.database.scannedFiles().map(\.path) == [scene.root.path("b.pem")])
     }
 
-    @Test func aDirectoryThatIsNotThereIsAnError() async throws {
+    @Test func aDirectoryThatIsNotThereIsAFailureOfItsSource() async throws {
         let scene = try await Scene()
-        await #expect(throws: CertsError.self) { try await scene.scanner.scan(scene.root.path("missing")) }
+        let summary = try await scene.scanner.scan(scene.root.path("missing"))
+        #expect(summary.failure?.reason == .notFound)
+        await #expect(throws: CertsError.self) { try await scene.scanner.scan("relative") }
     }
 }

@@ -1,26 +1,24 @@
 import CertsCore
 import CertsEngine
+import CertsGzip
 import CertsStore
 import CertsTesting
 import Foundation
 import Testing
 
 @Suite struct ExpositionTests {
-    static func text(_ world: EngineWorld) async throws -> String {
-        PrometheusText.render(
-            Exposition(
-                declarations: world.declarations.certificates, targets: world.declarations.targets,
-                states: try await world.database.states(), tallies: try await world.database.tallies(),
-                tasks: try await world.database.tasks(), now: world.clock.now.wall
-            ).families())
+    static func text(_ world: EngineWorld, as format: PrometheusText.Format = .text) async throws -> String {
+        let published = PublishedSnapshot()
+        await SnapshotPublisher(context: world.engine().context, published: published, version: "1").publish()
+        return String(decoding: try #require(published.current.exposition.member(as: format)).text(), as: UTF8.self)
     }
 
     @Test func countersExistAtZeroFromTheStart() async throws {
         let world = try await EngineWorld()
         let text = try await Self.text(world)
         for name in [
-            "certs_renewal_attempts_total", "certs_renewal_failures_total", "certs_deploy_failures_total",
-            "certs_rollbacks_total",
+            "certs_renewal_attempts_total", "certs_renewal_failures_total", "certs_deploy_attempts_total",
+            "certs_deploy_failures_total", "certs_rollbacks_total", "certs_renewal_consecutive_failures",
         ] {
             #expect(text.contains("\(name){cert=\"messenger\"} 0\n"))
         }
@@ -58,6 +56,34 @@ import Testing
                 || text.contains("ssl_cert_expiry_days\(labels) 90\n"))
         #expect(text.contains("ssl_cert_served_match\(labels) 1\n"))
         #expect(text.contains("certs_renewal_attempts_total{cert=\"messenger\"} 1\n"))
+        #expect(text.contains("certs_deploy_attempts_total{cert=\"messenger\"} 1\n"))
+        #expect(text.contains("certs_renewal_last_success_timestamp_seconds{cert=\"messenger\"} "))
+        #expect(text.contains("ssl_cert_chain_valid\(labels) 1\n"))
+        let state = try #require(try await world.certificateState())
+        let end = Int(try #require(state.currentRecord).notAfter.timeIntervalSince1970)
+        #expect(text.contains("ssl_cert_not_after_timestamp_seconds\(labels) \(end)\n"))
+        #expect(text.contains("ssl_cert_chain_not_after_timestamp_seconds\(labels) "))
+        #expect(!text.contains("ssl_cert_ocsp_status{"), "nothing is known of a staple that nobody asked for")
+        #expect(text.contains("certs_source_up{source=\"managed\"} 1\n"))
+        #expect(text.contains("certs_source_certificates{source=\"managed\"} 1\n"))
+    }
+
+    @Test func expiryInDaysAndTheTimestampNeverDisagree() async throws {
+        let world = try await EngineWorld()
+        _ = await world.engine().rotate([EngineWorld.name])
+        for _ in 0..<200 {
+            let text = try await Self.text(world)
+            func value(_ name: String) -> Double? {
+                text.split(separator: "\n").first { $0.hasPrefix("\(name){") }?.split(separator: " ").last.flatMap {
+                    Double($0)
+                }
+            }
+            let days = try #require(value("ssl_cert_expiry_days"))
+            let end = try #require(value("ssl_cert_not_after_timestamp_seconds"))
+            let rest = end - world.clock.now.wall.timeIntervalSince1970
+            #expect((0...864.001).contains(rest - days * 86400), "\(days) days, \(rest) s")
+            world.clock.advance(by: .random(in: 0...86400))
+        }
     }
 
     @Test func withoutTargetsTheInstanceIsTheFirstName() async throws {

@@ -44,6 +44,9 @@ import Testing
             try await real.history(of: certificate, limit: limit)
         }
         func tallies() async throws -> [RotationTally] { try await real.tallies() }
+        func deployDurations(upTo bounds: [TimeInterval]) async throws -> DurationTally {
+            try await real.deployDurations(upTo: bounds)
+        }
     }
 
     /// However many records could be written before the journal failed, the next start leads to one consistent state.

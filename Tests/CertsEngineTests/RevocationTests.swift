@@ -1,6 +1,7 @@
 import CertsCore
 import CertsCrypto
 import CertsEngine
+import CertsStore
 import CertsTesting
 import Foundation
 import Testing
@@ -102,6 +103,62 @@ import Testing
         let done = try await engine.replaceAndRevoke(name, revision: nil, reason: .keyCompromise)
         #expect(done.revoked == 2)
         #expect(try await spki(3) != spki(2))
+    }
+
+    /// A rotation with a key that is used again waits for its issuer when the key turns out to be lost.
+    @Test func anOpenRotationWithTheLostKeyIsNotFinishedInstead() async throws {
+        let world = try await EngineWorld()
+        var declarations = world.declarations
+        declarations.certificates[0].key.reuse = true
+        let engine = world.engine(declarations: declarations)
+        _ = await engine.rotate([name])
+        world.issuer.behaviour = .pending
+        let waiting = try #require(await engine.rotate([name]).first?.rotation)
+        #expect(waiting.isWaiting && waiting.revision == 2)
+        world.issuer.behaviour = .honest
+        let done = try await engine.replaceAndRevoke(name, revision: nil, reason: .keyCompromise)
+        let rotation = try #require(done.rotation.rotation)
+        #expect(rotation.outcome == .committed)
+        #expect(rotation.id != waiting.id)
+        #expect(rotation.reason == .compromised)
+        #expect(done.revoked == 1)
+        let old = try await engine.context.manifest(of: name, revision: 1).record.spkiSHA256
+        #expect(try await engine.context.manifest(of: name, revision: rotation.revision).record.spkiSHA256 != old)
+        let history = try await world.database.history(of: name, limit: 10)
+        #expect(history.contains { $0.id == waiting.id && $0.outcome == .failed })
+    }
+
+    @Test func anOpenRotationWithAKeyOfItsOwnIsFinished() async throws {
+        let world = try await EngineWorld()
+        let engine = world.engine()
+        _ = await engine.rotate([name])
+        world.issuer.behaviour = .pending
+        let waiting = try #require(await engine.rotate([name]).first?.rotation)
+        world.issuer.behaviour = .honest
+        let done = try await engine.replaceAndRevoke(name, revision: nil, reason: .keyCompromise)
+        #expect(done.rotation.rotation?.id == waiting.id)
+        #expect(done.revoked == 1)
+    }
+
+    /// The process died while it deployed what was issued with the lost key.
+    @Test func whatIsBeingDeployedIsBroughtToAnEndFirst() async throws {
+        let world = try await EngineWorld()
+        var declarations = world.declarations
+        declarations.certificates[0].key.reuse = true
+        _ = await world.engine(declarations: declarations).rotate([name])
+        var context = world.engine(declarations: declarations).context
+        context.journal = RecoveryTests.DyingJournal(world.database, steps: 8)
+        _ = await RotationEngine(context).rotate([name])
+        let open = try #require(try await world.database.openRotation(of: name))
+        #expect(open.deployments.contains { $0.isTouched })
+        let engine = world.engine(declarations: declarations)
+        let result = try await engine.replaceAndRevoke(name, revision: nil, reason: .keyCompromise)
+        #expect(result.rotation.error?.code == .lockHeld)
+        #expect(result.rotation.error?.hint?.contains("certs rotate messenger") == true)
+        #expect(world.issuer.revoked.isEmpty)
+        _ = await engine.rotate([name])
+        let done = try await engine.replaceAndRevoke(name, revision: nil, reason: .keyCompromise)
+        #expect(done.revoked != nil)
     }
 
     @Test func anIssuerThatCannotRevokeIsNotReplacedFirst() async throws {

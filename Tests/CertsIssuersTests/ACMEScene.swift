@@ -43,14 +43,14 @@ struct ACMEScene: Sendable {
     static func request(
         _ key: PrivateKey, _ names: [AlternativeName] = [.dns("messenger.example.com")],
         certificate: String = "messenger",
-        revision: Int = 1, replacing: Data? = nil
+        rotation: String = "1", replacing: Data? = nil
     ) throws -> IssuanceRequest {
         let declaration = CertificateDeclaration(
             name: try Name(certificate), subject: Subject(commonName: "messenger.example.com"), names: names,
             issuer: try Name("ca"))
         let csr = try CertificateRequest.make(subject: declaration.subject, names: names, key: key)
         return IssuanceRequest(
-            declaration: declaration, revision: revision, csr: csr.der, key: try key.pem(), resuming: nil,
+            declaration: declaration, rotation: rotation, csr: csr.der, key: try key.pem(), resuming: nil,
             replacing: replacing, now: Date(), save: { _ in })
     }
 }

@@ -23,11 +23,11 @@ import Testing
         /// One certificate, as a new process would ask for it.
         func issue(
             _ key: PrivateKey? = nil, names: [AlternativeName] = [.dns("messenger.example.com")],
-            revision: Int = 1, replacing: Data? = nil, _ change: (inout ACMEDeclaration) -> Void = { _ in }
+            rotation: String = "1", replacing: Data? = nil, _ change: (inout ACMEDeclaration) -> Void = { _ in }
         ) async throws -> [Certificate] {
             try await scene.issuer(ca, change).chain(
                 ACMEScene.request(
-                    key ?? PrivateKey.generate(.ecdsaP256), names, revision: revision, replacing: replacing))
+                    key ?? PrivateKey.generate(.ecdsaP256), names, rotation: rotation, replacing: replacing))
         }
 
         /// What it says instead, which must be fit for a terminal.
@@ -131,16 +131,16 @@ import Testing
         let key = try PrivateKey.generate(.ecdsaP256)
         _ = try await scene.issue(key)
         scene.ca.behaviour.ordersAreValid = true
-        #expect(try await scene.issue(key, revision: 2).first.map { key.matches($0) } == true)
+        #expect(try await scene.issue(key, rotation: "2").first.map { key.matches($0) } == true)
         #expect(scene.ca.issued.count == 1)
     }
 
-    @Test func aKeyThatIsUsedAgainGetsAnotherCertificateWithEachRevision() async throws {
+    @Test func aKeyThatIsUsedAgainGetsAnotherCertificateWithEachRotation() async throws {
         let scene = try await Scene()
         let key = try PrivateKey.generate(.ecdsaP256)
         let first = try await scene.issue(key).first
-        #expect(try await scene.issue(key, revision: 2).first != first)
-        #expect(try await scene.issue(key, revision: 2).first == scene.ca.issued.last)
+        #expect(try await scene.issue(key, rotation: "2").first != first)
+        #expect(try await scene.issue(key, rotation: "2").first == scene.ca.issued.last)
         #expect(scene.ca.issued.count == 2)
     }
 

@@ -43,7 +43,7 @@ import Testing
         let declaration = try declaration()
         let csr = try CertificateRequest.make(subject: declaration.subject, names: declaration.names, key: key)
         return IssuanceRequest(
-            declaration: declaration, revision: 1, csr: csr.der, key: try key.pem(), resuming: resuming, now: now,
+            declaration: declaration, rotation: "1", csr: csr.der, key: try key.pem(), resuming: resuming, now: now,
             save: { _ in })
     }
 
@@ -73,7 +73,7 @@ import Testing
         let scene = try await Scene()
         let issuer = try scene.make(kind)
         let request = IssuanceRequest(
-            declaration: try Self.declaration(), revision: 1, csr: Data("no request".utf8),
+            declaration: try Self.declaration(), rotation: "1", csr: Data("no request".utf8),
             key: try PrivateKey.generate(.ecdsaP256).pem(), resuming: nil, now: Self.now, save: { _ in })
         await #expect(throws: CertsError(.requestMalformed, "")) { try await issuer.issue(request) }
     }

@@ -92,23 +92,58 @@ import Testing
 
     @Test func `keeps scanned files by path, and changes only those below the root`() async throws {
         let stamp = FileStamp(device: .max, inode: 1 << 63, size: 12, modified: .min, changed: 5)
-        let good = ScannedFile(path: "/a/one.pem", stamp: stamp, record: Sample.record(2))
-        let bad = ScannedFile(path: "/a/two.pem", stamp: stamp, record: nil, problem: "certificate.malformed")
-        let beside = ScannedFile(path: "/ab/x.pem", stamp: stamp, record: nil)
-        try await database.replaceScannedFiles(below: "/a", changed: [bad, good], removed: [])
-        try await database.replaceScannedFiles(below: "/ab/x.pem", changed: [beside], removed: [])
-        #expect(try await database.scannedFiles() == [good, bad, beside])
-        try await database.replaceScannedFiles(below: "/a/", changed: [], removed: ["/a/two.pem"])
-        let error = await failure {
-            try await database.replaceScannedFiles(below: "/a", changed: [], removed: ["/ab/x.pem"])
+        let facts = WatchedFacts(record: Sample.record(2), chainNotAfter: Sample.start, isChainValid: false)
+        let source = try Name("legacy")
+        let good = ScannedFile(
+            path: "/a/one.pem", source: source, stamp: stamp, isSettled: false, digest: Data([1, 2]), facts: facts)
+        let bad = ScannedFile(path: "/a/two.pem", stamp: stamp, facts: .init(problem: .malformed))
+        let beside = ScannedFile(path: "/ab/x.pem", stamp: stamp, facts: .init(problem: .badPEM))
+        func replace(_ root: String, _ changed: [ScannedFile], _ removed: [String] = [], bad: Int = 0) async throws {
+            try await database.replaceScannedFiles(
+                below: root, changed: changed, removed: removed,
+                source: WatchSourceRecord(name: "legacy", isUp: true, lookedAt: Sample.start), errors: [.malformed: bad]
+            )
         }
+        try await replace("/a", [bad, good], bad: 1)
+        try await replace("/ab/x.pem", [beside])
+        #expect(try await database.scannedFiles() == [good, bad, beside])
+        #expect(try await database.scannedFiles(at: ["/ab/x.pem", "/none"]) == [beside])
+        #expect(try await database.knownFiles()["/a/two.pem"]?.problem == .malformed)
+        #expect(try await database.knownFiles()["/a/one.pem"]?.isSettled == false)
+        try await replace("/a/", [], ["/a/two.pem"], bad: 2)
+        let error = await failure { try await replace("/a", [], ["/ab/x.pem"]) }
         #expect(error != nil)
         #expect(try await database.scannedFiles() == [good, beside])
+        #expect(try await database.watchErrors() == [.init(source: "legacy", reason: .malformed, count: 3)])
+        #expect(try await database.watchSources().map(\.isUp) == [true])
+
+        // Found by hand again: still the file of its source, and forgotten with it.
+        var again = good
+        again.source = nil
+        try await replace("/a", [again])
+        #expect(try await database.scannedFiles().first?.source == source)
+        try await database.forgetWatched(except: [], endpoints: [])
+        #expect(try await database.scannedFiles() == [beside])
+    }
+
+    @Test func `keeps what watched endpoints were last seen serving`() async throws {
+        let seen = EndpointSighting(
+            label: "host:443", address: "host:443", facts: WatchedFacts(record: Sample.record(3), isChainValid: true),
+            stapled: .good, stapleNextUpdate: Sample.start, observedAt: Sample.start)
+        let failed = EndpointSighting(
+            label: "host:443/other", address: "host:443", facts: WatchedFacts(problem: .timeout),
+            observedAt: Sample.start)
+        let source = WatchSourceRecord(name: "endpoints", isUp: false, problem: .timeout, lookedAt: Sample.start)
+        try await database.save([failed, seen], source: source, errors: [.timeout: 1])
+        #expect(try await database.sightings() == [seen, failed])
+        #expect(try await database.watchSources() == [source])
+        try await database.forgetWatched(except: [], endpoints: ["host:443"])
+        #expect(try await database.sightings() == [seen])
     }
 
     @Test func `remembers tasks and the clock`() async throws {
         #expect(try await database.lastClockReading() == nil)
-        var task = TaskRecord(name: "renewal", nextRunAt: Sample.start)
+        var task = TaskRecord(name: "renewal", nextRunAt: Sample.start, interval: 3600, duration: 1.5)
         try await database.save(task)
         task.lastRunAt = Sample.start
         task.lastSuccessAt = Sample.start

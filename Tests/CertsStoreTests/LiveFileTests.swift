@@ -135,7 +135,7 @@ import Testing
         let tree = try await walker.walk(place.path, suffixes: [".pem", ".crt"], limits: WalkLimits())
         #expect(tree.files.map(\.path) == [place / "b/a.crt", place / "z.pem"])
         #expect(tree.problems == [])
-        let read = try #require(try await walker.read(place / "z.pem", limit: 100))
+        let read = try await walker.read(place / "z.pem", limit: 100)
         #expect(read.stamp == tree.files[1].stamp)
         #expect(read.contents.text == "z.pem")
         let all = try await walker.walk(place.path, suffixes: [], limits: WalkLimits())
@@ -151,17 +151,54 @@ import Testing
         #expect(try await walker.walk(path, suffixes: [], limits: WalkLimits()).files != before)
     }
 
-    @Test func `does not follow links, and does not go round in circles`() async throws {
+    @Test func `follows a link to a file, but none to a directory, and does not go round in circles`() async throws {
         mkdir(place / "in", 0o700)
-        try put("x", at: place / "outside.pem")
+        try put("xyz", at: place / "outside.pem")
         try put("x", at: place / "in/a.pem")
         symlink("../outside.pem", place / "in/link.pem")
         symlink("..", place / "in/loop")
+        symlink("..", place / "in/loop.pem")
         symlink("in", place / "root")
         let tree = try await walker.walk(place / "root", suffixes: [], limits: WalkLimits())
-        #expect(tree.files.map(\.path) == [place / "root/a.pem"])
-        let linked = await failure { _ = try await walker.read(place / "in/link.pem", limit: 100) }
-        #expect(linked?.code == .stateInsecure)
+        #expect(tree.files.map(\.path) == [place / "root/a.pem", place / "root/link.pem"])
+        // The stamp is that of the file: the link does not change when the file does.
+        #expect(tree.files[1].stamp.size == 3)
+        #expect(try await walker.read(place / "in/link.pem", limit: 100).contents.text == "xyz")
+        #expect(tree.directories == [place / "root"])
+    }
+
+    @Test func `tells what is named like a file and is none`() async throws {
+        mkdir(place / "dir.pem", 0o700)
+        try put("x", at: place / "dir.pem/in.pem")
+        symlink("nowhere", place / "dangling.pem")
+        symlink("round.pem", place / "round.pem")
+        symlink("nowhere", place / "no-certificate")
+        mkfifo(place / "fifo.pem", 0o600)
+        try put("x", at: place / "new\nline.pem")
+        let raw = Array((place.path + "/").utf8) + [0xff] + Array(".pem".utf8) + [0]
+        close(
+            raw.withUnsafeBufferPointer { bytes in
+                bytes.withMemoryRebound(to: CChar.self) { open($0.baseAddress!, O_CREAT | O_WRONLY, 0o600) }
+            })
+        let tree = try await walker.walk(place.path, suffixes: [".pem"], limits: WalkLimits())
+        #expect(tree.files.map(\.path) == [place / "dir.pem/in.pem"])
+        let found = Dictionary(grouping: tree.problems, by: \.failure.reason).mapValues(\.count)
+        #expect(found == [.notRegular: 2, .danglingLink: 2, .badName: 2])
+        await #expect(throws: WatchFailure.self) { try await walker.read(place / "fifo.pem", limit: 100) }
+        let flat = try await walker.walk(place.path, suffixes: [".pem"], limits: WalkLimits(isRecursive: false))
+        #expect(flat.files.isEmpty)
+    }
+
+    @Test func `notifications tell of a change soon, and of nothing else`() async throws {
+        let notifications = try DirectoryInotify()
+        await notifications.watch([place.path, place / "none"])
+        #expect(await !notifications.changed(within: .milliseconds(20)))
+        try put("x", at: place / "a.pem")
+        #expect(await notifications.changed(within: .seconds(5)))
+        await notifications.watch([])
+        _ = await notifications.changed(within: .milliseconds(20))
+        try put("y", at: place / "b.pem")
+        #expect(await !notifications.changed(within: .milliseconds(50)))
     }
 
     @Test func `ends at its limits and says so`() async throws {
@@ -176,7 +213,10 @@ import Testing
     }
 
     @Test func `says what is missing`() async throws {
-        let error = await failure { _ = try await walker.walk(place / "none", suffixes: [], limits: WalkLimits()) }
-        #expect(error?.code == .fileMissing)
+        let tree = try await walker.walk(place / "none", suffixes: [], limits: WalkLimits())
+        #expect(tree.rootFailure?.reason == .notFound)
+        await #expect(throws: CertsError.self) {
+            try await walker.walk("relative", suffixes: [], limits: WalkLimits())
+        }
     }
 }

@@ -77,24 +77,6 @@ package struct CertificateState: Sendable, Hashable, Codable {
     }
 }
 
-/// A certificate file found by `certs scan`: watched, not managed.
-package struct ScannedFile: Sendable, Hashable {
-    package var path: String
-    /// The identity of the file as last read: unchanged means that it is not read again.
-    package var stamp: FileStamp
-    /// The first certificate in it, or `nil` with ``problem``.
-    package var record: CertificateRecord?
-    /// Why the file has no record: a code of `CertsError`.
-    package var problem: String?
-
-    package init(path: String, stamp: FileStamp, record: CertificateRecord?, problem: String? = nil) {
-        self.path = path
-        self.stamp = stamp
-        self.record = record
-        self.problem = problem
-    }
-}
-
 /// What `stat` says of a file; two equal stamps mean the same contents.
 package struct FileStamp: Sendable, Hashable, Codable {
     package var device: UInt64

@@ -10,11 +10,12 @@ package struct Declarations: Sendable {
     package var server: ServerDeclaration
     package var schedule: ScheduleDeclaration
     package var notifications: NotificationsDeclaration
+    package var watch: WatchDeclaration
 
     package init(
         stateDirectory: String, issuers: [IssuerDeclaration] = [], certificates: [CertificateDeclaration] = [],
         targets: [TargetDeclaration] = [], server: ServerDeclaration = .init(), schedule: ScheduleDeclaration = .init(),
-        notifications: NotificationsDeclaration = .init()
+        notifications: NotificationsDeclaration = .init(), watch: WatchDeclaration = .init()
     ) {
         self.stateDirectory = stateDirectory
         self.issuers = issuers
@@ -23,6 +24,7 @@ package struct Declarations: Sendable {
         self.server = server
         self.schedule = schedule
         self.notifications = notifications
+        self.watch = watch
     }
 
     /// The nodes of the targets of `certificate`, in the order in which they are deployed.
@@ -112,6 +114,8 @@ package struct IssuerDeclaration: Sendable, Hashable {
         self.name = name
         self.kind = kind
     }
+
+    package var isAskedOverTheNetwork: Bool { if case .acme = kind { true } else { false } }
 
     /// The word in `type:`.
     package var typeName: String {

@@ -35,35 +35,3 @@ package enum KnownDirectory: String, Sendable, Hashable, CaseIterable {
     /// What the CA has published; those of the others are not known, and their `Retry-After` is obeyed.
     package var limits: IssuanceLimits { self == .letsEncrypt ? .letsEncrypt : .none }
 }
-
-extension ChallengeDeclaration {
-    /// Whether it can be used for a name of a certificate: its type can (RFC 8555 §8, RFC 8737 §3, RFC 8738 §4), and
-    /// ``names`` has the name, if it has any.
-    package func isMeant(for name: AlternativeName) -> Bool {
-        switch name {
-        case .ip(let address): return !type.isInDNS && (names.isEmpty || names.contains { IPAddress($0) == address })
-        case .dns(let host):
-            let isWildcard = host.hasPrefix("*.")
-            if isWildcard, !type.isInDNS { return false }
-            let base = isWildcard ? String(host.dropFirst(2)) : host
-            return names.isEmpty || names.contains { Self.pattern($0, covers: base, isWildcard: isWildcard) }
-        case .email, .uri: return false
-        }
-    }
-
-    private static func pattern(_ pattern: String, covers base: String, isWildcard: Bool) -> Bool {
-        if pattern.hasPrefix("*."), !isWildcard { return false }
-        let domain = pattern.hasPrefix("*.") ? String(pattern.dropFirst(2)) : pattern
-        return base == domain || base.hasSuffix(".\(domain)")
-    }
-}
-
-extension ChallengeType {
-    /// Whether the answer is a record in the DNS; such an answer is no proof for an IP address (RFC 8738 §7).
-    package var isInDNS: Bool {
-        switch self {
-        case .http01, .tlsALPN01: false
-        case .dns01, .dnsAccount01, .dnsPersist01: true
-        }
-    }
-}

@@ -17,7 +17,8 @@ package protocol Issuer: Sendable {
 /// A request for a signature.
 package struct IssuanceRequest: Sendable {
     package let declaration: CertificateDeclaration
-    package let revision: Int
+    /// The rotation that asks: with each, another certificate is asked for.
+    package let rotation: String
     /// PKCS#10, DER.
     package let csr: Data
     /// The private key of the CSR: a self-signed certificate is signed with it, and an ACME CA gets a request without
@@ -34,12 +35,12 @@ package struct IssuanceRequest: Sendable {
     package let save: @Sendable (ResumeHandle) async throws -> Void
 
     package init(
-        declaration: CertificateDeclaration, revision: Int, csr: Data, key: Secret, resuming: ResumeHandle?,
+        declaration: CertificateDeclaration, rotation: String, csr: Data, key: Secret, resuming: ResumeHandle?,
         replacing: Data? = nil, kind: OrderKind = .new, now: Date,
         save: @escaping @Sendable (ResumeHandle) async throws -> Void
     ) {
         self.declaration = declaration
-        self.revision = revision
+        self.rotation = rotation
         self.csr = csr
         self.key = key
         self.resuming = resuming

@@ -132,6 +132,8 @@ package protocol RotationJournal: Sendable {
     func history(of certificate: Name?, limit: Int) async throws -> [Rotation]
     /// How often each outcome was reached, for the counters of the exposition.
     func tallies() async throws -> [RotationTally]
+    /// How long the deployments of the committed rotations took.
+    func deployDurations(upTo bounds: [TimeInterval]) async throws -> DurationTally
 }
 
 /// How many rotations of one certificate ended in one way.
@@ -155,8 +157,8 @@ package struct RotationTally: Sendable, Hashable {
     }
 }
 
-/// What is known of each managed certificate, and of the files that were scanned; implemented in CertsStore.
-package protocol Inventory: Sendable {
+/// What is known of each managed certificate, and of what is only watched; implemented in CertsStore.
+package protocol Inventory: WatchInventory {
     func states() async throws -> [CertificateState]
     /// What `transform` makes of each state, by name. One state is in memory at a time: those of 100,000 certificates
     /// would be hundreds of megabytes.
@@ -175,12 +177,6 @@ package protocol Inventory: Sendable {
     func hintChecks(by date: Date) async throws -> [Name]
     /// When the first of them is to be asked; `nil`: none is.
     func nextHintCheck() async throws -> Date?
-    /// The certificates found by `certs scan`.
-    func scannedFiles() async throws -> [ScannedFile]
-    /// The stamps of the same files by path, without what is in them: all that a scan needs to know what has changed.
-    func scannedStamps() async throws -> [String: FileStamp]
-    /// Replaces what is known of the files below `root`.
-    func replaceScannedFiles(below root: String, changed: [ScannedFile], removed: [String]) async throws
 }
 
 /// Where files are kept that were taken out of HAProxy's way; implemented in CertsStore (`StateDirectory`).
@@ -235,11 +231,20 @@ package struct TaskRecord: Sendable, Hashable, Codable {
     package var nextRunAt: Date?
     package var lastRunAt: Date?
     package var lastSuccessAt: Date?
+    /// How often it is meant to run, in seconds, as whoever ran it last was told.
+    package var interval: TimeInterval?
+    /// How long the last run took, in seconds.
+    package var duration: TimeInterval?
 
-    package init(name: String, nextRunAt: Date? = nil, lastRunAt: Date? = nil, lastSuccessAt: Date? = nil) {
+    package init(
+        name: String, nextRunAt: Date? = nil, lastRunAt: Date? = nil, lastSuccessAt: Date? = nil,
+        interval: TimeInterval? = nil, duration: TimeInterval? = nil
+    ) {
         self.name = name
         self.nextRunAt = nextRunAt
         self.lastRunAt = lastRunAt
         self.lastSuccessAt = lastSuccessAt
+        self.interval = interval
+        self.duration = duration
     }
 }

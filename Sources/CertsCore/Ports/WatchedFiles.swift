@@ -1,14 +1,14 @@
-/// The files that `certs scan` looks at: found, stamped and read, never written; implemented in CertsStore.
+/// The files that scans look at: found, stamped and read, never written; implemented in CertsStore.
 package protocol WatchedFiles: Sendable {
-    /// The regular files at or below `root`, by path. Symbolic links below the root are not followed, so no walk leaves
-    /// it or goes round in circles; the root itself may be a link.
+    /// The regular files at or below `root`, by path. A link to a file counts as that file; links to directories below
+    /// the root are not followed, so no walk leaves it or goes round in circles. The root itself may be a link.
     /// - Parameter suffixes: endings of the file names that count, such as `.pem`; empty: every file.
-    /// - Throws: only when the root cannot be read: a directory below it that cannot is one of the problems.
+    /// - Throws: `configuration.invalid` for a path that is not absolute; everything else is one of the problems.
     func walk(_ root: String, suffixes: [String], limits: WalkLimits) async throws -> WatchedTree
 
-    /// The contents with the stamp of exactly these contents; `nil` when there is no file.
-    /// - Throws: `file.tooLarge` above `limit` bytes, `file.unreadable` otherwise (also if it is no regular file).
-    func read(_ path: String, limit: Int) async throws -> WatchedFile?
+    /// The contents with the stamp of exactly these contents; never waits for a writer of a FIFO.
+    /// - Throws: ``WatchFailure``.
+    func read(_ path: String, limit: Int) async throws -> WatchedFile
 }
 
 /// How far a walk goes.
@@ -17,10 +17,13 @@ package struct WalkLimits: Sendable, Hashable {
     package var entries: Int
     /// Directories below the root.
     package var depth: Int
+    /// Whether directories below the root are entered.
+    package var isRecursive: Bool
 
-    package init(entries: Int = 1_000_000, depth: Int = 32) {
+    package init(entries: Int = 1_000_000, depth: Int = 32, isRecursive: Bool = true) {
         self.entries = entries
         self.depth = depth
+        self.isRecursive = isRecursive
     }
 }
 
@@ -28,11 +31,16 @@ package struct WalkLimits: Sendable, Hashable {
 package struct WatchedTree: Sendable, Hashable {
     /// Sorted by path.
     package var files: [Entry]
-    /// What could not be looked at; what is below it is unknown, not gone.
+    /// Those that were entered, the root first.
+    package var directories: [String]
+    /// What could not be looked at, or is no file although it is named like one.
     package var problems: [Problem]
+    /// Why the root itself could not be read: nothing is known then.
+    package var rootFailure: WatchFailure?
 
-    package init(files: [Entry] = [], problems: [Problem] = []) {
+    package init(files: [Entry] = [], directories: [String] = [], problems: [Problem] = []) {
         self.files = files
+        self.directories = directories
         self.problems = problems
     }
 
@@ -48,12 +56,16 @@ package struct WatchedTree: Sendable, Hashable {
 
     package struct Problem: Sendable, Hashable {
         package let path: String
-        /// A sentence with the next step.
-        package let message: String
+        package let stamp: FileStamp
+        package let failure: WatchFailure
+        /// Whether more would be below it: that is unknown, not gone.
+        package let isDirectory: Bool
 
-        package init(path: String, message: String) {
+        package init(path: String, stamp: FileStamp, failure: WatchFailure, isDirectory: Bool) {
             self.path = path
-            self.message = message
+            self.stamp = stamp
+            self.failure = failure
+            self.isDirectory = isDirectory
         }
     }
 }

@@ -1,55 +1,87 @@
 import Foundation
 
-/// One metric family of the exposition.
-package struct MetricFamily: Sendable {
-    package enum Kind: String, Sendable { case gauge, counter }
-
-    package var name: String
-    package var help: String
-    package var kind: Kind
-    package var samples: [Sample]
-
-    package init(_ name: String, _ kind: Kind, help: String, samples: [Sample] = []) {
-        self.name = name
-        self.kind = kind
-        self.help = help
-        self.samples = samples
-    }
-
-    package struct Sample: Sendable {
-        package var labels: [(name: String, value: String)]
-        package var value: Double
-
-        package init(_ value: Double, _ labels: KeyValuePairs<String, String> = [:]) {
-            self.value = value
-            self.labels = labels.map { ($0.key, $0.value) }
-        }
-    }
-}
-
-/// The Prometheus text exposition format 0.0.4.
+/// The exposition formats that Prometheus reads: text 0.0.4 and OpenMetrics 1.0.
+///
+/// Both have the same lines of samples here; only what stands above them differs.
 package enum PrometheusText {
-    package static let contentType = "text/plain; version=0.0.4; charset=utf-8"
+    package enum Format: Sendable, Hashable, CaseIterable {
+        case text, openMetrics
 
-    /// Renders the families in the order given; a family without samples still has its HELP and TYPE lines.
-    package static func render(_ families: [MetricFamily]) -> String {
-        var text = ""
-        for family in families {
-            text += "# HELP \(family.name) \(escapedHelp(family.help))\n# TYPE \(family.name) \(family.kind.rawValue)\n"
-            for sample in family.samples {
-                text += family.name
-                if !sample.labels.isEmpty {
-                    text += "{"
-                    for (index, label) in sample.labels.enumerated() {
-                        text += index == 0 ? "" : ","
-                        text += "\(label.name)=\"\(escapedValue(label.value))\""
-                    }
-                    text += "}"
-                }
-                text += " \(number(sample.value))\n"
+        package var contentType: String {
+            switch self {
+            case .text: "text/plain; version=0.0.4; charset=utf-8"
+            case .openMetrics: "application/openmetrics-text; version=1.0.0; charset=utf-8"
             }
         }
-        return text
+    }
+
+    package static let contentType = Format.text.contentType
+    /// The last line of OpenMetrics.
+    package static let end = "# EOF\n"
+    /// The longest value of a label, in bytes before escaping.
+    package static let longestValue = 256
+
+    /// Renders the families in the order given; a family without samples still has its HELP and TYPE lines.
+    package static func render(_ families: [MetricFamily], as format: Format = .text) -> String {
+        var text: [UInt8] = []
+        for family in families {
+            text += head(of: family, as: format).utf8
+            appendSamples(of: family, to: &text)
+        }
+        if format == .openMetrics { text += end.utf8 }
+        return String(decoding: text, as: UTF8.self)
+    }
+
+    /// The lines above the samples.
+    package static func head(of family: MetricFamily, as format: Format) -> String {
+        switch format {
+        case .text:
+            let kind = family.kind == .info ? .gauge : family.kind
+            return "# HELP \(family.name) \(escapedHelp(family.help))\n# TYPE \(family.name) \(kind.rawValue)\n"
+        case .openMetrics:
+            let name = family.openMetricsName
+            let unit = family.unit.map { "# UNIT \(name) \($0)\n" } ?? ""
+            let help = escapedHelp(family.help).replacingOccurrences(of: "\"", with: "\\\"")
+            return "# TYPE \(name) \(family.kind.rawValue)\n\(unit)# HELP \(name) \(help)\n"
+        }
+    }
+
+    package static func appendSamples(of family: MetricFamily, to text: inout [UInt8]) {
+        for sample in family.samples {
+            text += family.name.utf8
+            text += sample.suffix.utf8
+            if !sample.labels.isEmpty {
+                for (index, label) in sample.labels.enumerated() {
+                    text.append(UInt8(ascii: index == 0 ? "{" : ","))
+                    append(label: label.name, label.value, to: &text)
+                }
+                text.append(UInt8(ascii: "}"))
+            }
+            append(value: sample.value, to: &text)
+        }
+    }
+
+    /// `name="value"`.
+    package static func append(label name: String, _ value: String, to text: inout [UInt8]) {
+        text += name.utf8
+        text.append(UInt8(ascii: "="))
+        text.append(UInt8(ascii: "\""))
+        var value = value
+        let isPlain = value.withUTF8 { bytes in
+            bytes.count <= longestValue
+                && bytes.allSatisfy {
+                    $0 >= 0x20 && $0 != 0x7f && $0 != UInt8(ascii: "\\") && $0 != UInt8(ascii: "\"")
+                }
+        }
+        if isPlain { text += value.utf8 } else { text += escapedValue(value).utf8 }
+        text.append(UInt8(ascii: "\""))
+    }
+
+    /// A blank, the number, and the end of the line.
+    package static func append(value: Double, to text: inout [UInt8]) {
+        text.append(UInt8(ascii: " "))
+        text += number(value).utf8
+        text.append(UInt8(ascii: "\n"))
     }
 
     /// Integers without a fraction: timestamps must not turn into `1.7e+09`.
@@ -65,12 +97,11 @@ package enum PrometheusText {
             .replacingOccurrences(of: "\n", with: "\\n")
     }
 
-    /// Escapes as the format asks, caps at 256 bytes, and shows other control characters as text: a subject with a NUL
-    /// or a carriage return must not break the exposition.
+    /// Escapes as the format asks, caps, and shows other control characters as text: a subject with a NUL or a carriage
+    /// return must not break the exposition.
     static func escapedValue(_ text: String) -> String {
         var result = ""
-        for scalar in text.unicodeScalars {
-            if result.utf8.count >= 256 { return result + "…" }
+        for scalar in capped(text).unicodeScalars {
             switch scalar {
             case "\\": result += "\\\\"
             case "\"": result += "\\\""
@@ -84,5 +115,23 @@ package enum PrometheusText {
             }
         }
         return result
+    }
+
+    /// At most ``longestValue`` bytes. What is cut ends with a digest of the whole: two series whose long paths begin
+    /// alike must not become one.
+    private static func capped(_ text: String) -> String {
+        guard text.utf8.count > longestValue else { return text }
+        // FNV-1a, 64 bits.
+        var digest: UInt64 = 0xcbf2_9ce4_8422_2325
+        for byte in text.utf8 { digest = (digest ^ UInt64(byte)) &* 0x100_0000_01b3 }
+        let tail = "…" + Hex.encode(withUnsafeBytes(of: digest.bigEndian) { Array($0) })
+        var result = ""
+        var count = tail.utf8.count
+        for scalar in text.unicodeScalars {
+            count += UTF8.width(scalar)
+            guard count <= longestValue else { break }
+            result.unicodeScalars.append(scalar)
+        }
+        return result + tail
     }
 }

@@ -152,6 +152,13 @@ package struct Rotation: Sendable, Hashable, Codable, Identifiable {
     package var issuerChanges: [IssuerChange] { changes ?? [] }
     /// Whether the issuer was asked, and has not said no.
     package var isWaiting: Bool { step == .issue && !resumeHandles.isEmpty }
+    /// From the first touch of a node to the proof of the last one, in seconds; only of a deployment that succeeded.
+    package var deployDuration: TimeInterval? {
+        guard outcome == .committed, let endedAt, let first = log.first(where: { $0.step == .apply }) else {
+            return nil
+        }
+        return max(0, endedAt.timeIntervalSince(first.at))
+    }
     /// The node that the current step is about.
     package var currentNode: NodeID? {
         switch step {

@@ -125,19 +125,17 @@ extension StatusReport.Entry {
             })
     }
 
-    /// A file that is only watched.
-    package init(_ file: ScannedFile, at now: Date) {
-        let record = file.record
+    /// A certificate that is only watched: a file by its path, an endpoint by its label.
+    package init(watched name: String, _ facts: WatchedFacts, at now: Date) {
+        let record = facts.record
         self.init(
-            name: file.path, managed: false,
-            state: record.map { $0.notAfter <= now ? .expired : .valid } ?? .unreadable, revision: nil,
-            issuedRevision: nil,
+            name: name, managed: false, state: facts.condition(at: now), revision: nil, issuedRevision: nil,
             issuer: nil, subject: record?.subject, serial: record?.serial, sha256: record?.sha256,
             alternates: [], names: record?.dnsNames ?? [],
             keyAlgorithm: record?.keyAlgorithm, notBefore: record?.notBefore, notAfter: record?.notAfter,
             daysLeft: record.map { $0.daysLeft(at: now) }, dueAt: nil, dueReason: nil, consecutiveFailures: 0,
             nextAttemptAt: nil, nextAttemptBecause: nil, waitingFor: nil, hint: nil, lastFailure: nil,
-            problem: file.problem, targets: [])
+            problem: facts.problem?.rawValue, targets: [])
     }
 }
 
@@ -150,8 +148,8 @@ extension CertificateRecord {
 }
 
 extension RotationEngine {
-    /// The state of all certificates, or of one: declared ones (also those that have nothing yet) and, with `all`, the
-    /// files that are watched. What needs attention comes first.
+    /// The state of all certificates, or of one: declared ones (also those that have nothing yet), and those that are
+    /// watched. What needs attention comes first.
     package func status(of name: Name? = nil, at now: Date) async throws -> StatusReport {
         let states = Dictionary(uniqueKeysWithValues: try await context.inventory.states().map { ($0.name, $0) })
         let (planner, limited) = (context.planner, context.limitedIssuers)
@@ -166,10 +164,20 @@ extension RotationEngine {
             item?.rest(seats[name])
             return StatusReport.Entry(declaration, states[name] ?? CertificateState(name: name), item, at: now)
         }
-        if name == nil { entries += try await context.inventory.scannedFiles().map { StatusReport.Entry($0, at: now) } }
+        if name == nil { entries += try await watchedEntries(at: now) }
         entries.sort { ($0.notAfter ?? .distantPast, $0.name) < ($1.notAfter ?? .distantPast, $1.name) }
         var report = StatusReport(certificates: entries)
         report.channels = try await channelStatus()
         return report
+    }
+
+    private func watchedEntries(at now: Date) async throws -> [StatusReport.Entry] {
+        let labels = Set(context.declarations.watch.endpoints.map(\.label))
+        let files = try await context.inventory.scannedFiles().map {
+            StatusReport.Entry(watched: $0.path, $0.facts, at: now)
+        }
+        return try await files
+            + context.inventory.sightings().filter { labels.contains($0.label) }
+            .map { StatusReport.Entry(watched: $0.label, $0.facts, at: now) }
     }
 }

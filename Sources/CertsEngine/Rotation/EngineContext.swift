@@ -22,6 +22,8 @@ package struct EngineContext: Sendable {
     package var staples: (any StapleSource)?
     /// What was told to whom; `nil`: nobody is told anything.
     package var notifications: (any NotificationStore)?
+    /// What the issuers count of their requests.
+    package var requests = IssuerRequests()
     /// How many certificates may wait for one another before a reload that they share; each holds a lock.
     package var batchLimit = 256
     /// The bundle as HAProxy loads it, from leaf, intermediates and key.

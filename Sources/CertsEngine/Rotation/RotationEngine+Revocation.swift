@@ -80,6 +80,12 @@ extension RotationEngine {
         guard case .rotated(let rotation) = result, rotation.outcome == .committed, rotation.revision != old else {
             return (result, nil)
         }
+        if reason == .keyCompromise, try await shareKey(name, rotation.revision, old) {
+            throw CertsError(
+                .keyMismatch,
+                "revision \(rotation.revision), which is served now, has a key of revision \(old): nothing was revoked",
+                subject: name.rawValue, hint: "run the same once more: it gets a new key")
+        }
         try await revoke(name, revision: old, reason: reason, byKey: byKey)
         return (result, old)
     }
@@ -87,5 +93,52 @@ extension RotationEngine {
     private func revisionToReplace(_ name: Name, _ revision: Int?) async throws -> Int? {
         if let revision { return revision }
         return try await context.revisions.currentRevision(of: name)
+    }
+
+    // MARK: A key that somebody else has
+
+    /// Whether an open rotation may end with a key that was used before: it deploys what was issued already, or it began
+    /// before the key was known to be lost and takes keys again.
+    func mayUseOldKey(_ open: Rotation) async throws -> Bool {
+        guard open.purpose == .issue else { return true }
+        guard open.reason != .compromised else { return false }
+        if open.step == .key { return true }
+        let keys = try await publicKeys(open.certificate, open.revision)
+        for revision in try await context.revisions.revisions(of: open.certificate) where revision != open.revision {
+            if try await !keys.isDisjoint(with: publicKeys(open.certificate, revision)) { return true }
+        }
+        return false
+    }
+
+    /// Ends an open rotation that has not touched a node yet, so that one with a new key can begin.
+    /// - Throws: `lock.held` where it has: what is live must be brought to an end first.
+    func abandonForNewKey(_ open: Rotation) async throws {
+        guard !open.deployments.contains(where: \.isTouched) else {
+            throw CertsError(
+                .lockHeld,
+                "a rotation of '\(open.certificate)' with the old key is in the step \(open.step.rawValue)",
+                subject: open.certificate.rawValue,
+                hint: "bring it to its end with `certs rotate \(open.certificate)`, then run this once more")
+        }
+        var abandoned = open
+        abandoned.fail(
+            CertsError(.cancelled, "the key is compromised: the rotation begins anew with another one"),
+            at: context.now)
+        var runner = RotationRunner(context: context, abandoned, resuming: true)
+        _ = try await runner.advance()
+    }
+
+    private func shareKey(_ name: Name, _ first: Int, _ second: Int) async throws -> Bool {
+        try await !publicKeys(name, first).isDisjoint(with: publicKeys(name, second))
+    }
+
+    /// SubjectPublicKeyInfo of the keys of a revision, whatever slots they are in.
+    private func publicKeys(_ name: Name, _ revision: Int) async throws -> Set<Data> {
+        var keys: Set<Data> = []
+        for slot in [nil] + KeyType.allCases.map(Optional.some) {
+            guard let pem = try await context.revisions.read(.key(slot), of: name, revision: revision) else { continue }
+            keys.insert(try PrivateKey(pem: pem).publicKeyDER)
+        }
+        return keys
     }
 }

@@ -29,7 +29,10 @@ package struct RotationEngine: Sendable {
     /// In order, with what the issuers have to know of each.
     func planned(at date: Date, only names: Set<Name>?) async throws -> [Planned] {
         let planner = context.planner
-        let wanted = names.map { names in context.declared.filter { names.contains($0.key) } } ?? context.declared
+        let wanted =
+            names.map { names in
+                Dictionary(names.compactMap { name in context.declared[name].map { (name, $0) } }) { first, _ in first }
+            } ?? context.declared
         let limited = context.limitedIssuers
         var items: [Planned] = []
         if wanted.count < 100 {
@@ -91,7 +94,12 @@ package struct RotationEngine: Sendable {
     /// Issues and deploys a new certificate for each name, due or not.
     package func rotate(_ names: [Name], because reason: PlanReason = .requested) async -> [Result] {
         await carryOut(names) { name in
-            if let open = try await openRotation(of: name) { return .rotation(open, resuming: true) }
+            if let open = try await openRotation(of: name) {
+                guard reason == .compromised, try await mayUseOldKey(open) else {
+                    return .rotation(open, resuming: true)
+                }
+                try await abandonForNewKey(open)
+            }
             return .rotation(
                 try await newRotation(name, .issue, reason, revision: nil, seat: try await seatNow(of: name)))
         }

@@ -45,7 +45,7 @@ extension RotationRunner {
         let state = try await context.inventory.state(of: rotation.certificate)
         let journal = context.journal
         return IssuanceRequest(
-            declaration: declaration, revision: rotation.revision,
+            declaration: declaration, rotation: rotation.id,
             csr: try CertificateRequest(pem: pem.withBytes { Data($0) }).der,
             key: try await privateKey(rotation, member.slot).pem(), resuming: handle,
             replacing: await predecessorLeaf(predecessor, declaration, member),

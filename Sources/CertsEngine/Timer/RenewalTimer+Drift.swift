@@ -40,11 +40,14 @@ extension RenewalTimer {
         }
         do {
             var record = try await context.schedule.task(Self.driftTaskName) ?? TaskRecord(name: Self.driftTaskName)
-            record.lastRunAt = context.now
+            let startedAt = context.now
+            record.lastRunAt = startedAt
+            record.interval = context.declarations.schedule.tick
             try await context.schedule.save(record)
             let found = await engine.drift()
             tell(toldDrift.withLock { $0.replace(with: found) })
             record.lastSuccessAt = context.now
+            record.duration = max(0, context.now.timeIntervalSince(startedAt))
             try await context.schedule.save(record)
             await publisher.publish(found)
         } catch {

@@ -110,6 +110,8 @@ package final class RenewalTimer: Service {
         }
         let schedule = context.declarations.schedule
         record.lastRunAt = startedAt
+        record.interval = schedule.tick
+        record.duration = max(0, context.now.timeIntervalSince(startedAt))
         record.nextRunAt = startedAt.addingTimeInterval(schedule.tick + schedule.jitter * min(1, max(0, random())))
         do {
             try await context.schedule.save(record)

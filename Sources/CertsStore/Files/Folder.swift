@@ -56,7 +56,10 @@ struct Folder: Sendable {
     }
 
     /// The names in the directory but `.` and `..`, sorted.
-    func names() throws -> [String] {
+    func names() throws -> [String] { try rawNames().map { String(decoding: $0, as: UTF8.self) }.sorted() }
+
+    /// The same as bytes: a name of the kernel need not be UTF-8.
+    func rawNames() throws -> [[UInt8]] {
         do {
             // A descriptor of its own: `closedir` closes it, and the shared one keeps its position.
             let flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC
@@ -67,15 +70,15 @@ struct Folder: Sendable {
                 throw failure
             }
             defer { closedir(stream) }
-            var names: [String] = []
+            var names: [[UInt8]] = []
             while true {
                 errno = 0
                 guard let entry = readdir(stream) else { break }
                 let name = entry.entryName
-                if name != ".", name != ".." { names.append(name) }
+                if name.count > 2 || !name.allSatisfy({ $0 == UInt8(ascii: ".") }) { names.append(name) }
             }
             if errno != 0 { throw Errno(rawValue: errno) }
-            return names.sorted()
+            return names
         } catch {
             throw FileFailure.unreadable(path, error)
         }
@@ -101,7 +104,7 @@ struct Folder: Sendable {
         }
     }
 
-    private static func contents(of file: Descriptor, status: stat, path: String, limit: Int) throws -> Secret {
+    static func contents(of file: Descriptor, status: stat, path: String, limit: Int) throws -> Secret {
         guard status.isRegularFile else {
             throw CertsError(
                 .fileUnreadable, "\(path) is not a regular file", subject: path,
@@ -153,8 +156,9 @@ struct Folder: Sendable {
 
 extension UnsafeMutablePointer<dirent> {
     /// Through the pointer, not a copy of the structure: the kernel's record is shorter than the declared array.
-    var entryName: String {
+    var entryName: [UInt8] {
         let offset = MemoryLayout<dirent>.offset(of: \.d_name) ?? 0
-        return String(cString: UnsafeRawPointer(self).advanced(by: offset).assumingMemoryBound(to: CChar.self))
+        let start = UnsafeRawPointer(self).advanced(by: offset)
+        return Array(UnsafeRawBufferPointer(start: start, count: strlen(start.assumingMemoryBound(to: CChar.self))))
     }
 }

@@ -1,5 +1,5 @@
 package import CertsCore
-import Foundation
+package import Foundation
 import GRDB
 
 extension Database: RotationJournal {
@@ -64,6 +64,21 @@ extension Database: RotationJournal {
         }
     }
 
+    package func deployDurations(upTo bounds: [TimeInterval]) async throws -> DurationTally {
+        try await read { database in
+            let counts = bounds.map { _ in ", count(*) FILTER (WHERE deploy_seconds <= ?)" }.joined()
+            let sql = """
+                SELECT count(*), total(deploy_seconds)\(counts) FROM rotation WHERE deploy_seconds IS NOT NULL
+                """
+            guard let row = try Row.fetchOne(database, sql: sql, arguments: StatementArguments(bounds)) else {
+                return DurationTally(bounds: bounds)
+            }
+            return DurationTally(
+                bounds: bounds, counts: try bounds.indices.map { try row.decode(atIndex: $0 + 2) },
+                count: try row.decode(atIndex: 0), sum: try row.decode(atIndex: 1))
+        }
+    }
+
     private static func word<Value: RawRepresentable>(_ text: String?) throws -> Value? where Value.RawValue == String {
         guard let text else { return nil }
         guard let value = Value(rawValue: text) else { throw Unpacker.Malformed() }
@@ -74,16 +89,18 @@ extension Database: RotationJournal {
         try database.execute(
             sql: """
                 INSERT INTO rotation
-                    (id, certificate, revision, purpose, outcome, failed_step, started_at, ended_at, document)
-                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+                    (id, certificate, revision, purpose, outcome, failed_step, started_at, ended_at, document,
+                     deploy_seconds)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
                 ON CONFLICT (id) DO UPDATE SET outcome = excluded.outcome, failed_step = excluded.failed_step,
-                    ended_at = excluded.ended_at, document = excluded.document
+                    ended_at = excluded.ended_at, document = excluded.document,
+                    deploy_seconds = excluded.deploy_seconds
                 """,
             arguments: [
                 rotation.id, rotation.certificate.rawValue, rotation.revision, rotation.purpose.rawValue,
                 rotation.outcome?.rawValue,
                 rotation.failure?.step.rawValue, rotation.startedAt.column, rotation.endedAt?.column,
-                try StoredJSON.encode(rotation),
+                try StoredJSON.encode(rotation), rotation.deployDuration,
             ])
     }
 }

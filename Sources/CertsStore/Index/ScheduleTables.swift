@@ -5,14 +5,16 @@ import GRDB
 extension Database: TaskSchedule {
     package func task(_ name: String) async throws -> TaskRecord? {
         try await read { database in
-            let sql = "SELECT name, next_run_at, last_run_at, last_success_at FROM task WHERE name = ?"
+            let sql =
+                "SELECT name, next_run_at, last_run_at, last_success_at, interval, duration FROM task WHERE name = ?"
             return try Row.fetchOne(database, sql: sql, arguments: [name]).map(TaskRecord.init(row:))
         }
     }
 
     package func tasks() async throws -> [TaskRecord] {
         try await read { database in
-            let sql = "SELECT name, next_run_at, last_run_at, last_success_at FROM task ORDER BY name"
+            let sql =
+                "SELECT name, next_run_at, last_run_at, last_success_at, interval, duration FROM task ORDER BY name"
             return try Row.fetchAll(database, sql: sql).map(TaskRecord.init(row:))
         }
     }
@@ -20,9 +22,14 @@ extension Database: TaskSchedule {
     package func save(_ task: TaskRecord) async throws {
         try await write { database in
             try database.execute(
-                sql:
-                    "INSERT OR REPLACE INTO task (name, next_run_at, last_run_at, last_success_at) VALUES (?, ?, ?, ?)",
-                arguments: [task.name, task.nextRunAt?.column, task.lastRunAt?.column, task.lastSuccessAt?.column])
+                sql: """
+                    INSERT OR REPLACE INTO task (name, next_run_at, last_run_at, last_success_at, interval, duration)
+                    VALUES (?, ?, ?, ?, ?, ?)
+                    """,
+                arguments: [
+                    task.name, task.nextRunAt?.column, task.lastRunAt?.column, task.lastSuccessAt?.column,
+                    task.interval, task.duration,
+                ])
         }
     }
 
@@ -52,7 +59,8 @@ extension TaskRecord {
             try row.decode(Double?.self, atIndex: index).map { Date(timeIntervalSince1970: $0) }
         }
         self.init(
-            name: try row.decode(atIndex: 0), nextRunAt: try date(1), lastRunAt: try date(2), lastSuccessAt: try date(3)
-        )
+            name: try row.decode(atIndex: 0), nextRunAt: try date(1), lastRunAt: try date(2),
+            lastSuccessAt: try date(3),
+            interval: try row.decode(atIndex: 4), duration: try row.decode(atIndex: 5))
     }
 }

@@ -76,6 +76,47 @@ enum Schema {
                     """)
         }
         migrator.registerMigration("3") { database in
+            try database.execute(
+                sql: """
+                    ALTER TABLE file ADD COLUMN source TEXT;
+                    ALTER TABLE file ADD COLUMN is_settled INTEGER NOT NULL DEFAULT 0;
+                    ALTER TABLE file ADD COLUMN digest BLOB NOT NULL DEFAULT x'';
+                    ALTER TABLE file ADD COLUMN chain_not_after REAL;
+                    ALTER TABLE file ADD COLUMN chain_valid INTEGER;
+
+                    CREATE TABLE watched_endpoint (
+                        label TEXT NOT NULL PRIMARY KEY,
+                        address TEXT NOT NULL,
+                        problem TEXT,
+                        chain_not_after REAL,
+                        chain_valid INTEGER,
+                        stapled TEXT,
+                        staple_next_update REAL,
+                        observed_at REAL NOT NULL,
+                        packed BLOB
+                    ) STRICT;
+
+                    CREATE TABLE watch_source (
+                        name TEXT NOT NULL PRIMARY KEY,
+                        is_up INTEGER NOT NULL,
+                        problem TEXT,
+                        looked_at REAL NOT NULL
+                    ) STRICT;
+
+                    CREATE TABLE watch_error (
+                        source TEXT NOT NULL,
+                        reason TEXT NOT NULL,
+                        count INTEGER NOT NULL,
+                        PRIMARY KEY (source, reason)
+                    ) STRICT;
+
+                    ALTER TABLE task ADD COLUMN interval REAL;
+                    ALTER TABLE task ADD COLUMN duration REAL;
+
+                    ALTER TABLE rotation ADD COLUMN deploy_seconds REAL;
+                    """)
+        }
+        migrator.registerMigration("4") { database in
             try database.execute(sql: notifications)
         }
         return migrator

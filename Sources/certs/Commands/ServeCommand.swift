@@ -15,6 +15,7 @@ struct ServeCommand: AsyncParsableCommand {
     @OptionGroup var global: GlobalOptions
 
     func run() async throws {
+        Allocator.giveBackWhatIsFreed()
         let reporter = RotationReporter(isJSON: global.logFormat.isJSON)
         let heartbeat = Heartbeat()
         let assembly = try await Assembly.make(
@@ -35,12 +36,27 @@ struct ServeCommand: AsyncParsableCommand {
             engine: assembly.engine, publisher: publisher, heartbeat: heartbeat, notifier: notifier)
         var services: [any Service] = [server, timer]
         if notifier.hasChannels { services.append(NotificationService(notifier)) }
+        if !assembly.declarations.watch.isEmpty {
+            services.append(
+                WatchService(
+                    watch: try assembly.watch(), publisher: publisher, notifications: notifications(assembly.logger)))
+        }
         if let systemd {
             services = [SystemdReports(systemd, heartbeat: heartbeat)] + services + [SystemdFarewell(systemd)]
         }
         try await ServiceGroup(
             services: services, gracefulShutdownSignals: [.sigterm, .sigint], logger: assembly.logger
         ).run()
+    }
+
+    /// Without them changes are seen at the next scan.
+    private func notifications(_ logger: Logger) -> DirectoryInotify? {
+        do {
+            return try DirectoryInotify()
+        } catch {
+            logger.warning("\(CertsError.wrapping(error))")
+            return nil
+        }
     }
 }
 

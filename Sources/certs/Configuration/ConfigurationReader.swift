@@ -46,7 +46,10 @@ struct ConfigurationReader {
 
     /// `nil` if nothing could be made of the tree; otherwise the declarations, valid only if there are no problems.
     mutating func read(_ root: Node) -> Declarations? {
-        let keys = ["version", "state", "issuers", "certificates", "targets", "server", "schedule", "notifications"]
+        let keys = [
+            "version", "state", "issuers", "certificates", "targets", "server", "schedule", "notifications", "watch",
+            "endpoints",
+        ]
         guard let top = ConfigurationBlock(root, "the configuration", keys: keys, problems) else { return nil }
         checkVersion(top)
         readIssuers(top)
@@ -62,7 +65,7 @@ struct ConfigurationReader {
             stateDirectory: path(state ?? Located(value: "./state", mark: top.mark)) ?? base,
             issuers: issuers.map(\.value),
             certificates: certificates.map(\.declaration), targets: targets.map(\.declaration), server: server,
-            schedule: schedule(top), notifications: notifications)
+            schedule: schedule(top), notifications: notifications, watch: watch(top))
     }
 
     private func checkVersion(_ top: ConfigurationBlock) {
@@ -88,9 +91,11 @@ struct ConfigurationReader {
         return .init()
     }
 
+    static let scheduleKeys = ["tick", "jitter", "timer", "concurrency", "scan", "probe"]
+
     private func schedule(_ top: ConfigurationBlock) -> ScheduleDeclaration {
         var schedule = ScheduleDeclaration()
-        guard let block = top.block("schedule", keys: ["tick", "jitter", "timer", "concurrency"]) else {
+        guard let block = top.block("schedule", keys: Self.scheduleKeys) else {
             return schedule
         }
         if let tick = block.duration("tick", 1...30 * 86400) { schedule.tick = tick }

@@ -6,6 +6,8 @@ import Foundation
 /// dehydrated: `certs/NAME/{fullchain,privkey}.pem` (links), `accounts/BASE64URL-OF-DIRECTORY/`, `config`.
 struct DehydratedFolder {
     let folder: ForeignFolder
+    /// The CA, where its configuration does not name one that we know.
+    let server: String?
 
     func read(into survey: inout ForeignSurvey) {
         var servers: [String] = []
@@ -46,7 +48,7 @@ struct DehydratedFolder {
             let value = config[name]?.replacing("${BASEDIR}", with: config["BASEDIR"] ?? "${BASEDIR}")
             return value.flatMap { $0.contains("$") || $0.isEmpty ? nil : $0 }
         }
-        var settings = ForeignSettings(server: plain("CA").flatMap(Self.directory) ?? servers.first)
+        var settings = ForeignSettings(server: plain("CA").flatMap(Self.directory) ?? server ?? only(servers))
         settings.renewBefore = plain("RENEW_DAYS").flatMap { Int32($0) }.map { TimeInterval($0) * 86400 }
         settings.reusesKey = plain("PRIVATE_KEY_RENEW") == "no"
         settings.preferredChain = plain("PREFERRED_CHAIN")
@@ -57,6 +59,9 @@ struct DehydratedFolder {
         }
         return settings
     }
+
+    /// With accounts at several CAs nothing says which one the certificates are from: staging is none for production.
+    private func only(_ servers: [String]) -> String? { servers.count == 1 ? servers.first : nil }
 
     /// dehydrated has words of its own for some CAs.
     private static func directory(_ word: String) -> String? {

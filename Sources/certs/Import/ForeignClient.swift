@@ -19,7 +19,7 @@ enum ForeignClient: String, CaseIterable, ExpressibleByArgument, Sendable, Codab
         case .acmeSh: AcmeShFolder(folder: folder).read(into: &survey)
         case .caddy: CaddyFolder(folder: folder, server: server).read(into: &survey)
         case .uacme: UacmeFolder(folder: folder, server: server).read(into: &survey)
-        case .dehydrated: DehydratedFolder(folder: folder).read(into: &survey)
+        case .dehydrated: DehydratedFolder(folder: folder, server: server).read(into: &survey)
         }
         return survey
     }

@@ -18,6 +18,8 @@ struct ChallengeProof: Sendable, Hashable, Codable {
     var accountURL: String
     /// `dns-persist-01`: the names by which the CA knows itself; one of them goes into the record.
     var issuerDomains: [String] = []
+    /// Where the record is, once that was found out: an alias may lead elsewhere by the time it is taken away.
+    var recordName: String?
 
     /// SHA-256 of the key authorization: what `dns-01` and `tls-alpn-01` show.
     var digest: Data { Digest.sha256.data(of: Data(keyAuthorization.utf8)) }
@@ -30,6 +32,9 @@ protocol ChallengeSolver: Sendable {
     /// Whether this solver is meant for the name (the declaration's `names`).
     func isMeant(for identifier: AlternativeName, isWildcard: Bool) -> Bool
 
+    /// The proof with what has to be known of its place before it is shown.
+    func located(_ proof: ChallengeProof) async throws -> ChallengeProof
+
     /// Shows the proof. Doing it twice is the same as doing it once.
     func present(_ proof: ChallengeProof) async throws
 
@@ -39,4 +44,8 @@ protocol ChallengeSolver: Sendable {
 
     /// Takes the proof away; what is not there any longer is no error.
     func remove(_ proof: ChallengeProof) async throws
+}
+
+extension ChallengeSolver {
+    func located(_ proof: ChallengeProof) async throws -> ChallengeProof { proof }
 }

@@ -43,7 +43,7 @@ extension ACMEInspection {
     }
 
     private func lookAtPath(of name: AlternativeName) async -> Finding? {
-        guard let (solver, challenge, proof) = solver(for: name) else {
+        guard let (solver, challenge, proof) = await solver(for: name) else {
             return Finding(
                 id: "challenge-missing", severity: .error, message: "no challenge is meant for \(name.value)",
                 remedy: "add one to `challenges:` of the issuer, or correct its `names:`")
@@ -91,7 +91,7 @@ extension ACMEInspection {
 
     private func solver(
         for name: AlternativeName
-    ) -> (any ChallengeSolver, ChallengeDeclaration, ChallengeProof)? {
+    ) async -> (any ChallengeSolver, ChallengeDeclaration, ChallengeProof)? {
         var identifier = name
         var isWildcard = false
         if case .dns(let host) = name, host.hasPrefix("*.") {
@@ -102,9 +102,11 @@ extension ACMEInspection {
             let challenge = declaration.challenges.first(where: { $0.type == solver.type && $0.isMeant(for: name) })
         else { return nil }
         let token = Self.randomToken()
+        // Where the record is depends on the account; where there is none yet, any stands for it.
+        let account = solver.type == .dnsAccount01 ? try? await sources.account() : nil
         let proof = ChallengeProof(
             type: challenge.type, identifier: identifier, isWildcard: isWildcard, token: token,
-            keyAuthorization: "\(token).\(Self.randomToken())", accountURL: declaration.directory)
+            keyAuthorization: "\(token).\(Self.randomToken())", accountURL: account?.url ?? declaration.directory)
         return (solver, challenge, proof)
     }
 

@@ -16,26 +16,29 @@ package struct ACMEIssuer: Issuer {
     let session: ACMESession
     let accounts: AccountKeeper
     let solvers: [any ChallengeSolver]
+    private let proofUsers = ProofUsers()
     let limiter: IssuanceLimiter
     let faults: FaultPoints
 
     /// As many identifiers as the CAs take in one order.
     private static let nameLimit = 100
 
-    /// - Parameter anchors: DER of the roots that what it issues must chain to; empty: not checked.
+    /// - Parameters:
+    ///   - anchors: DER of the roots that what it issues must chain to; empty: not checked.
+    ///   - requests: where its requests are counted.
     package init(
         name: Name, declaration: ACMEDeclaration, anchors: [Data], files: any IssuerFiles,
-        faults: FaultPoints = .none, logger: Logger
+        requests: IssuerRequests? = nil, faults: FaultPoints = .none, logger: Logger
     ) {
         self.init(
-            name: name, declaration: declaration, anchors: anchors, files: files, faults: faults, logger: logger,
-            solvers: ChallengeSolvers.make(declaration, files: files, logger: logger))
+            name: name, declaration: declaration, anchors: anchors, files: files, requests: requests, faults: faults,
+            logger: logger, solvers: ChallengeSolvers.make(declaration, files: files, logger: logger))
     }
 
     /// - Parameter solvers: in order of preference.
     init(
         name: Name, declaration: ACMEDeclaration, anchors: [Data], files: any IssuerFiles,
-        faults: FaultPoints = .none, logger: Logger, solvers: [any ChallengeSolver]
+        requests: IssuerRequests? = nil, faults: FaultPoints = .none, logger: Logger, solvers: [any ChallengeSolver]
     ) {
         self.name = name
         self.declaration = declaration
@@ -44,7 +47,8 @@ package struct ACMEIssuer: Issuer {
         self.logger = logger
         self.solvers = solvers
         self.faults = faults
-        session = ACMESession(issuer: name, directoryURL: declaration.directory, caFile: declaration.caFile)
+        session = ACMESession(
+            issuer: name, directoryURL: declaration.directory, caFile: declaration.caFile, requests: requests)
         limiter = IssuanceLimiter(issuer: name, limits: declaration.limits, files: files)
         accounts = AccountKeeper(session: session, declaration: declaration, files: files, limiter: limiter)
     }
@@ -64,7 +68,7 @@ package struct ACMEIssuer: Issuer {
                     session: session, account: account, declaration: declaration, request: request,
                     identifiers: identifiers, csr: csr, records: records,
                     authorizations: AuthorizationWork(
-                        session: session, account: account, solvers: solvers, logger: logger),
+                        session: session, account: account, solvers: solvers, users: proofUsers, logger: logger),
                     logger: logger,
                     validationFailed: { try? await limiter.recordFailedValidation($0, now: request.now) })
                 return try await work.run {
@@ -84,8 +88,8 @@ package struct ACMEIssuer: Issuer {
         do {
             return try await body()
         } catch let failure as ACMEFailure {
-            if failure.kind == .rateLimited, let until = failure.retryAt, let names {
-                try? await limiter.blockUntil(until, names: names, now: Date())
+            if failure.isLimit, let until = failure.retryAt, let names {
+                try? await limiter.blockUntil(until, names: failure.limitedNames(among: names), now: Date())
             }
             throw failure.certsError(name)
         }
@@ -117,11 +121,17 @@ package struct ACMEIssuer: Issuer {
         }
     }
 
-    /// With the account; once more after the CA turned out not to know it any longer.
+    /// With the account; once more where another process has changed it meanwhile, or the CA does not know it any longer.
     func withAccount<Result>(_ body: (ActiveAccount) async throws -> Result) async throws -> Result {
+        let account = try await accounts.account()
         do {
-            return try await body(try await accounts.account())
-        } catch let failure as ACMEFailure where failure.kind == .accountDoesNotExist {
+            return try await body(account)
+        } catch let failure as ACMEFailure where failure.mayBeAboutAccount {
+            if let successor = try await accounts.successor(of: account) {
+                logger.notice("the account was changed by another process", metadata: ["issuer": "\(name)"])
+                return try await body(successor)
+            }
+            guard failure.kind == .accountDoesNotExist else { throw failure }
             logger.notice(
                 "the CA does not know the account any longer; it is looked for by its key, and made again",
                 metadata: ["issuer": "\(name)"])

@@ -26,6 +26,8 @@ struct ActiveAccount: Sendable {
     let record: AccountRecord
 
     var signer: ACMESession.Signer { .account(key, url: url) }
+
+    func isSame(as other: ActiveAccount) -> Bool { url == other.url && key.thumbprint == other.key.thumbprint }
 }
 
 /// The account of one issuer at one directory: a key of its own and what is known of it, below `accounts/ISSUER/`.
@@ -91,6 +93,16 @@ final class AccountKeeper: Sendable {
         }
     }
 
+    /// What another process has put in the place of `old`: the account with a new key, or another account.
+    /// - Returns: `nil`: nothing; what the CA said of `old` stands.
+    func successor(of old: ActiveAccount) async throws -> ActiveAccount? {
+        try await locked { lock in
+            self.active.withLock { if $0?.isSame(as: old) == true { $0 = nil } }
+            let now = try await self.found(creating: true, holding: lock)
+            return now.isSame(as: old) ? nil : now
+        }
+    }
+
     private func found(creating: Bool, holding lock: any HeldLock) async throws -> ActiveAccount {
         // Found while waiting for the lock.
         if let known = active.withLock({ $0 }) { return known }
@@ -106,7 +118,10 @@ final class AccountKeeper: Sendable {
             return remember(stored, found.url, record)
         }
         guard creating else {
-            throw CertsError(.certificateMissing, "there is no account yet", subject: session.issuer.rawValue)
+            throw CertsError(
+                .certificateMissing, "there is no account at '\(session.issuer)' yet",
+                subject: session.issuer.rawValue,
+                hint: "make one with `certs acme account \(session.issuer) create`")
         }
         let key: WebKey
         if let stored { key = stored } else { key = try await makeKey(keyFile) }
@@ -165,8 +180,8 @@ final class AccountKeeper: Sendable {
 
     /// Tells the CA the declared contacts, and the agreement to its current terms if `acceptingTerms`.
     func update(acceptingTerms: Bool) async throws -> ActiveAccount {
-        let account = try await known()
-        return try await locked { _ in
+        try await locked { lock in
+            let account = try await self.known(holding: lock)
             let terms = try await self.session.directory(refreshed: true).meta?.termsOfService
             var request = Account.Request(contact: self.declaration.contact)
             if acceptingTerms { request.termsOfServiceAgreed = true }
@@ -181,23 +196,28 @@ final class AccountKeeper: Sendable {
     }
 
     /// A new key for the account. It is on disk before the CA hears of it, and takes the place of the old one when the CA
-    /// has answered, or, after a lost answer, when it is seen that the CA knows it.
+    /// has answered, or, after a lost answer, when it is seen that the CA knows it. Until then it stays, and the next
+    /// rollover offers it again: the CA may yet carry out what it has heard.
     func rollOver() async throws -> ActiveAccount {
-        let account = try await known()
-        return try await locked { _ in
+        try await locked { lock in
+            let account = try await self.known(holding: lock)
             guard let url = try await self.session.directory().keyChange else {
                 throw CertsError(
                     .issuerRefused, "the CA offers no change of the account's key",
                     subject: self.session.issuer.rawValue)
             }
-            let next = try await self.makeKey(self.nextKeyFile)
+            let kept = try await self.key(self.nextKeyFile)
+            let next: WebKey
+            if let kept { next = kept } else { next = try await self.makeKey(self.nextKeyFile) }
             let inner = try KeyChange.inner(account: account.url, from: account.key, to: next, url: url)
             do {
                 _ = try await self.session.post(url, inner, as: account.signer)
-            } catch let failure as ACMEFailure {
-                // The CA says no: the old key stays, and the new one is of no use.
-                try await self.files.remove(self.nextKeyFile, of: self.session.issuer, in: .accounts)
-                throw failure
+            } catch let failure as ACMEFailure where (400..<500).contains(failure.status) && !failure.isLimit {
+                // A no, or the answer to a repetition of what was carried out already.
+                guard try await self.session.findAccount(key: next) != nil else {
+                    try await self.files.remove(self.nextKeyFile, of: self.session.issuer, in: .accounts)
+                    throw failure
+                }
             }
             try await self.adoptNextKey(next)
             return self.remember(next, account.url, account.record)
@@ -206,15 +226,13 @@ final class AccountKeeper: Sendable {
 
     /// After a rollover whose answer was lost: asks by the new key whether the CA knows it.
     private func finishRollOver() async throws {
-        guard let next = try await key(nextKeyFile) else { return }
-        if let found = try await session.findAccount(key: next) {
-            var record = try await record() ?? AccountRecord(directory: declaration.directory)
-            record.url = found.url
-            try await write(record)
-            try await adoptNextKey(next)
-        } else {
-            try await files.remove(nextKeyFile, of: session.issuer, in: .accounts)
+        guard let next = try await key(nextKeyFile), let found = try await session.findAccount(key: next) else {
+            return
         }
+        var record = try await record() ?? AccountRecord(directory: declaration.directory)
+        record.url = found.url
+        try await write(record)
+        try await adoptNextKey(next)
     }
 
     private func adoptNextKey(_ next: WebKey) async throws {
@@ -224,26 +242,21 @@ final class AccountKeeper: Sendable {
 
     /// Deactivates the account (RFC 8555 §7.3.6). It cannot be undone: its files go, and the next use makes a new one.
     func deactivate() async throws {
-        let account = try await known()
-        try await locked { _ in
+        try await locked { lock in
+            let account = try await self.known(holding: lock)
             _ = try await self.session.updateAccount(
                 Account.Request(status: "deactivated"), key: account.key, url: account.url)
             self.active.withLock { $0 = nil }
-            for file in [self.keyFile, self.recordFile] {
+            for file in [self.keyFile, self.nextKeyFile, self.recordFile] {
                 try await self.files.remove(file, of: self.session.issuer, in: .accounts)
             }
         }
     }
 
-    /// The account that is to be changed: none is made for that.
-    private func known() async throws -> ActiveAccount {
-        guard let account = try await existing() else {
-            throw CertsError(
-                .certificateMissing, "there is no account at '\(session.issuer)' yet",
-                subject: session.issuer.rawValue,
-                hint: "make one with `certs acme account \(session.issuer) create`")
-        }
-        return account
+    /// The account that is to be changed, as it is on disk: another process may have changed it. None is made for that.
+    private func known(holding lock: any HeldLock) async throws -> ActiveAccount {
+        active.withLock { $0 = nil }
+        return try await found(creating: false, holding: lock)
     }
 
     // MARK: Files

@@ -8,6 +8,7 @@ struct AuthorizationWork: Sendable {
     let session: ACMESession
     let account: ActiveAccount
     let solvers: [any ChallengeSolver]
+    let users: ProofUsers
     let logger: Logger
     /// For validation, from the moment at which the CA is told.
     static let validationDeadline = Duration.seconds(300)
@@ -18,12 +19,14 @@ struct AuthorizationWork: Sendable {
         let url: String
         let challenge: Authorization.Challenge
         let solver: any ChallengeSolver
-        let proof: ChallengeProof
+        var proof: ChallengeProof
     }
 
     /// - Parameters:
-    ///   - save: keeps the proofs durably, before the first is shown and after the last was taken away.
+    ///   - save: keeps durably what is shown: before the first proof is, and after they were taken away, those of which that
+    ///     failed.
     ///   - failed: told of each name whose validation failed.
+    /// - Throws: ``ValidationFailure`` when the order can give nothing any longer; after every other error it can.
     func authorize(
         _ order: Order, save: ([ChallengeProof]) async throws -> Void, failed: (AlternativeName) async -> Void
     ) async throws {
@@ -37,39 +40,53 @@ struct AuthorizationWork: Sendable {
             }
         }
         guard !attempts.isEmpty else { return }
-        try await save(attempts.map(\.proof))
+        for index in attempts.indices {
+            attempts[index].proof = try await attempts[index].solver.located(attempts[index].proof)
+        }
+        let proofs = attempts.map(\.proof)
+        try await save(proofs)
+        for proof in proofs { users.begin(proof) }
         do {
             try await solve(attempts)
         } catch {
-            await clean(attempts)
-            try? await save([])
-            await giveUp(attempts)
-            for name in (error as? ValidationFailure)?.names ?? [] { await failed(name) }
-            throw (error as? ValidationFailure)?.error ?? error
+            try? await save(await endUse(of: proofs))
+            if let failure = error as? ValidationFailure {
+                await giveUp(attempts)
+                for name in failure.names { await failed(name) }
+            }
+            throw error
         }
-        await clean(attempts)
-        try await save([])
+        try await save(await endUse(of: proofs))
     }
 
-    /// Takes away what an earlier process left.
-    func clean(_ proofs: [ChallengeProof]) async {
-        _ = await concurrently(proofs, width: Self.width) { proof in
+    /// Takes away what an earlier attempt left.
+    /// - Returns: what could not be.
+    func clean(_ proofs: [ChallengeProof]) async -> [ChallengeProof] {
+        await remove(proofs.filter { !users.isUsed($0) })
+    }
+
+    /// - Returns: what could not be taken away.
+    private func endUse(of proofs: [ChallengeProof]) async -> [ChallengeProof] {
+        let unused = proofs.filter { users.end($0) }
+        // Also when the rotation was cancelled: what is left in somebody's DNS stays there for ever.
+        return (try? await withUncancelledTask { await self.remove(unused) }) ?? unused
+    }
+
+    private func remove(_ proofs: [ChallengeProof]) async -> [ChallengeProof] {
+        await concurrently(proofs, width: Self.width) { proof -> ChallengeProof? in
+            var isLeft = false
             for solver in solvers where solver.type == proof.type {
                 do {
                     try await solver.remove(proof)
                 } catch {
+                    isLeft = true
                     logger.warning(
-                        "an answer to a challenge could not be taken away: \(CertsError.wrapping(error))",
+                        "an answer to a challenge could not be taken away, which is tried again with the next order: \(CertsError.wrapping(error))",
                         metadata: ["name": "\(proof.identifier)", "challenge": "\(proof.type.rawValue)"])
                 }
             }
-        }
-    }
-
-    private func clean(_ attempts: [Attempt]) async {
-        // Also when the rotation was cancelled: what is left in somebody's DNS stays there for ever.
-        let proofs = attempts.map(\.proof)
-        try? await withUncancelledTask { await self.clean(proofs) }
+            return isLeft ? proof : nil
+        }.compactMap { $0 }
     }
 
     // MARK: Reading
@@ -127,11 +144,14 @@ struct AuthorizationWork: Sendable {
             hint: "add a challenge of a type that is offered to the issuer's `challenges:`")
     }
 
-    private func undecidable(_ authorization: Authorization) -> CertsError {
-        CertsError(
-            .challengeFailed,
-            "the authorization of \(TerminalText.sanitized(authorization.identifier.value, limit: 300)) is \(authorization.status)",
-            subject: session.issuer.rawValue, hint: "rotate again: a new order gets new authorizations", retry: .later)
+    private func undecidable(_ authorization: Authorization) -> ValidationFailure {
+        ValidationFailure(
+            names: [],
+            error: CertsError(
+                .challengeFailed,
+                "the authorization of \(TerminalText.sanitized(authorization.identifier.value, limit: 300)) is \(authorization.status)",
+                subject: session.issuer.rawValue, hint: "rotate again: a new order gets new authorizations",
+                retry: .later))
     }
 
     // MARK: Solving
@@ -142,12 +162,15 @@ struct AuthorizationWork: Sendable {
         let session = session
         let signer = account.signer
         try await each(attempts) { attempt in
-            do {
-                try await session.answer(attempt.challenge, as: signer)
-            } catch let failure as ACMEFailure where failure.status < 500 && failure.kind != .rateLimited {
-                // Decided meanwhile, or an answer that was lost and executed: the authorization says how it stands.
-                guard try await session.authorization(attempt.url, as: signer).0.status != .pending else {
-                    throw failure
+            // The CA may look already: it was told by an attempt that did not live to see the end.
+            if !attempt.challenge.isBeingLookedAt {
+                do {
+                    try await session.answer(attempt.challenge, as: signer)
+                } catch let failure as ACMEFailure where failure.status < 500 && !failure.isLimit {
+                    // Decided meanwhile, or an answer that was lost and executed: the authorization says how it stands.
+                    let now = try await session.authorization(attempt.url, as: signer).0
+                    let challenge = now.challenges.first { $0.url == attempt.challenge.url }
+                    guard now.status != .pending || challenge?.isBeingLookedAt == true else { throw failure }
                 }
             }
             try await wait(for: attempt)
@@ -188,8 +211,9 @@ struct AuthorizationWork: Sendable {
             return nil
         }.compactMap { $0 }
         guard let first = failures.first else { return }
+        // With one name lost the order is lost, whatever is said of the others.
         let validations = failures.compactMap { $0 as? ValidationFailure }
-        guard validations.count > 1, let one = validations.first?.error else { throw first }
+        guard validations.count > 1, let one = validations.first?.error else { throw validations.first ?? first }
         throw ValidationFailure(
             names: validations.flatMap(\.names),
             error: CertsError(
@@ -210,7 +234,7 @@ struct AuthorizationWork: Sendable {
     }
 }
 
-/// The CA looked and was not content; with the names that it says it of.
+/// The CA looked and was not content (with the names that it says it of), or will not look any longer.
 struct ValidationFailure: Error {
     var names: [AlternativeName]
     var error: CertsError

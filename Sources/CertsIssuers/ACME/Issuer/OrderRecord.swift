@@ -14,8 +14,8 @@ struct OrderRecord: Codable, Sendable {
     var identifiers: [Identifier]
     /// As it was asked for.
     var profile: String?
-    /// The revision that the request is for: a key that is used again asks for another certificate with each.
-    var revision: Int
+    /// The rotation that the request is of: with a key that is used again, each asks for another certificate.
+    var rotation: String
     /// base64 of the SHA-256 of the SubjectPublicKeyInfo that the request is for.
     var spkiSHA256: String
     /// PKCS#10, DER; there before it is sent.
@@ -23,8 +23,6 @@ struct OrderRecord: Codable, Sendable {
     /// Set before the request is handed in.
     var finalizedAt: Date?
     var certificate: String?
-    /// What has been shown to the CA and not taken away yet.
-    var proofs: [ChallengeProof] = []
 
     /// Whether the order is one of this account for these names.
     func isFor(
@@ -35,17 +33,27 @@ struct OrderRecord: Codable, Sendable {
     }
 }
 
-/// The records of one certificate: one for each type of key.
+/// `orders/CERTIFICATE/proofs-TYPE.json`: what has been shown to CAs and not been taken away yet. It outlives the order that
+/// it was shown for.
+struct ShownProof: Codable, Sendable, Hashable {
+    /// Whose solvers can take it away.
+    var issuer: Name
+    var proof: ChallengeProof
+}
+
+/// The records of one certificate: two for each type of key.
 struct OrderRecords: Sendable {
     let files: any IssuerFiles
     let certificate: Name
     let file: String
+    private let proofsFile: String
     let faults: FaultPoints
 
     init(files: any IssuerFiles, certificate: Name, keyType: String, faults: FaultPoints = .none) {
         self.files = files
         self.certificate = certificate
         file = "order-\(keyType).json"
+        proofsFile = "proofs-\(keyType).json"
         self.faults = faults
     }
 
@@ -83,5 +91,21 @@ struct OrderRecords: Sendable {
 
     func remove() async throws {
         try await files.remove(file, of: certificate, in: .orders)
+    }
+
+    func shownProofs() async throws -> [ShownProof] {
+        guard let text = try await files.read(proofsFile, of: certificate, in: .orders) else { return [] }
+        return (try? StoredJSON.decode([ShownProof].self, from: text.withBytes { Data($0) })) ?? []
+    }
+
+    func save(_ shown: [ShownProof], for step: Step) async throws {
+        try faults.reached("before-order-\(step.rawValue)")
+        if shown.isEmpty {
+            try await files.remove(proofsFile, of: certificate, in: .orders)
+        } else {
+            let text = Secret(copying: try StoredJSON.encode(shown, readable: true))
+            try await files.write(text, to: proofsFile, of: certificate, in: .orders)
+        }
+        try faults.reached("after-order-\(step.rawValue)")
     }
 }

@@ -34,7 +34,7 @@ struct OrderWork: Sendable {
     /// - Parameter permit: asked before a new order is made; gives the time to wait until and the reason, if there is one.
     func run(permit: () async throws -> (until: Date, because: String)?) async throws -> IssuanceOutcome {
         var (record, order) = (try await records.load(), Order?.none)
-        if let left = record?.proofs, !left.isEmpty { await authorizations.clean(left) }
+        try await cleanUp()
         if let known = record { order = try await resumable(known) }
         if order == nil {
             if let wait = try await permit() {
@@ -46,6 +46,21 @@ struct OrderWork: Sendable {
         guard var record, let order else { throw CertsError(.internal, "an order without a record") }
         try await take(&record)
         return try await drive(&record, order)
+    }
+
+    /// Takes away what earlier attempts at this issuer have left. What was shown at another one waits for that one's
+    /// solvers.
+    private func cleanUp() async throws {
+        let shown = try await records.shownProofs()
+        let ours = shown.filter { $0.issuer == session.issuer }
+        guard !ours.isEmpty else { return }
+        try await keep(await authorizations.clean(ours.map(\.proof)), for: .clearing)
+    }
+
+    /// Keeps in the record which proofs of this issuer are shown.
+    private func keep(_ proofs: [ChallengeProof], for step: OrderRecords.Step) async throws {
+        let others = try await records.shownProofs().filter { $0.issuer != session.issuer }
+        try await records.save(others + proofs.map { ShownProof(issuer: session.issuer, proof: $0) }, for: step)
     }
 
     // MARK: Beginning
@@ -88,7 +103,7 @@ struct OrderWork: Sendable {
         let (url, order) = try await place(wish)
         let record = OrderRecord(
             issuer: session.issuer, directory: declaration.directory, account: account.url, order: url,
-            identifiers: identifiers, profile: wish.profile, revision: request.revision, spkiSHA256: csr.spkiSHA256)
+            identifiers: identifiers, profile: wish.profile, rotation: request.rotation, spkiSHA256: csr.spkiSHA256)
         try await records.save(record, for: .order)
         guard Set(order.identifiers.compactMap(\.name)) == Set(identifiers.compactMap(\.name)) else {
             throw CertsError(
@@ -146,14 +161,14 @@ struct OrderWork: Sendable {
     /// The request is of our key, and on disk before it is sent.
     private func take(_ record: inout OrderRecord) async throws {
         guard !isOurs(record) || record.csr == nil else { return }
-        record.revision = request.revision
+        record.rotation = request.rotation
         record.spkiSHA256 = csr.spkiSHA256
         record.csr = csr.der
         try await records.save(record, for: .request)
     }
 
     private func isOurs(_ record: OrderRecord) -> Bool {
-        record.revision == request.revision && record.spkiSHA256 == csr.spkiSHA256
+        record.rotation == request.rotation && record.spkiSHA256 == csr.spkiSHA256
     }
 
     // MARK: Driving
@@ -168,7 +183,7 @@ struct OrderWork: Sendable {
         while true {
             switch order.status {
             case .pending where !isAuthorized:
-                try await authorize(order, &record)
+                try await authorize(order)
                 isAuthorized = true
             case .pending:
                 guard try await ready.wait(atLeastUntil: retryAt) else { throw stuck("pending") }
@@ -197,20 +212,21 @@ struct OrderWork: Sendable {
         }
     }
 
-    private func authorize(_ order: Order, _ record: inout OrderRecord) async throws {
-        var held = record
-        defer { record = held }
+    private func authorize(_ order: Order) async throws {
+        // What is left of an earlier attempt stays in the record beside what is shown now.
+        let left = try await records.shownProofs().filter { $0.issuer == session.issuer }.map(\.proof)
+        var step = OrderRecords.Step.proofs
         do {
             try await authorizations.authorize(
                 order,
                 save: { proofs in
-                    held.proofs = proofs
-                    try await records.save(held, for: proofs.isEmpty ? .clearing : .proofs)
+                    try await keep(left.filter { !proofs.contains($0) } + proofs, for: step)
+                    step = .clearing
                 }, failed: validationFailed)
-        } catch let error as CertsError where error.code == .challengeFailed {
+        } catch let failure as ValidationFailure {
             // The order is lost with its authorization.
             try? await records.remove()
-            throw error
+            throw failure.error
         }
     }
 

@@ -45,6 +45,9 @@ struct Authorization: Sendable, Decodable {
         /// `dns-persist-01`: the names by which the CA knows itself.
         var issuerDomainNames: [String]?
 
+        /// Whether the CA has been told to look (§7.1.6).
+        var isBeingLookedAt: Bool { status == "processing" || status == "valid" }
+
         enum CodingKeys: String, CodingKey {
             case type, url, status, token, error
             case issuerDomainNames = "issuer-domain-names"

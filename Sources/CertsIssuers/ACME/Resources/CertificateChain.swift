@@ -17,9 +17,13 @@ extension ACMESession {
         guard let wish else { return (first, true) }
         if wish.isFulfilled(by: first) { return (first, true) }
         for alternate in reply.links("alternate").prefix(10) {
-            let other = try chain(try await read(alternate, as: signer, accepting: Self.chainType))
-            if wish.isFulfilled(by: other) { return (other, true) }
+            // One that cannot be had is none: the certificate is issued, and the default chain is a good one.
+            guard let reply = try? await read(alternate, as: signer, accepting: Self.chainType),
+                let other = try? chain(reply), wish.isFulfilled(by: other)
+            else { continue }
+            return (other, true)
         }
+        try Task.checkCancellation()
         return (first, false)
     }
 
@@ -35,9 +39,10 @@ extension ACMESession {
 }
 
 extension ACMEDeclaration.PreferredChain {
+    /// By name: what signs the last of the chain is the root, which servers leave out. By fingerprint: any link.
     func isFulfilled(by chain: [Certificate]) -> Bool {
         switch self {
-        case .rootName(let name): chain.contains { $0.record.issuerCommonName == name }
+        case .rootName(let name): ChainOrder.top(of: chain)?.record.issuerCommonName == name
         case .fingerprint(let fingerprint): chain.contains { $0.fingerprint == fingerprint }
         }
     }
@@ -45,6 +50,11 @@ extension ACMEDeclaration.PreferredChain {
 
 /// The order that TLS and everything after it expects.
 enum ChainOrder {
+    /// The last certificate below the root: the end of the path from the leaf, which comes first (RFC 8555 §7.4.2).
+    static func top(of chain: [Certificate]) -> Certificate? {
+        chain.first.flatMap { ordered($0, among: chain).last }
+    }
+
     /// The leaf and the certificates that sign it, one after the other; roots and strangers are left out.
     static func ordered(_ leaf: Certificate, among certificates: [Certificate]) -> [Certificate] {
         var chain = [leaf]

@@ -11,6 +11,7 @@ final class ACMESession: Sendable {
     let directoryURL: String
     let issuer: Name
     private let client: HTTPClient
+    private let requests: IssuerRequests?
     private let nonces = NoncePool()
     private let known = Mutex<(directory: Directory, at: ContinuousClock.Instant)?>(nil)
     /// How long a directory is believed.
@@ -20,7 +21,9 @@ final class ACMESession: Sendable {
     /// The longest `Retry-After` that is waited for here; a longer one ends the attempt, and is kept on disk.
     private static let patience: TimeInterval = 5
 
-    init(issuer: Name, directoryURL: String, caFile: String?) {
+    /// - Parameter requests: where they are counted.
+    init(issuer: Name, directoryURL: String, caFile: String?, requests: IssuerRequests? = nil) {
+        self.requests = requests
         self.issuer = issuer
         self.directoryURL = directoryURL
         var client = HTTPClient(caFile: caFile, userAgent: "certs (certificate lifecycle manager; ACME)")
@@ -64,7 +67,7 @@ final class ACMESession: Sendable {
 
     /// A plain GET: for the directory and renewal information only. Follows up to three redirects.
     func get(_ url: String) async throws -> HTTPReply {
-        var url = url
+        var url = try checked(url)
         for _ in 0...3 {
             let reply = try await repeated { try await self.exchange(HTTPRequest(.get, url), url) }
             if (300..<400).contains(reply.status), let location = reply.location {
@@ -148,7 +151,18 @@ final class ACMESession: Sendable {
     }
 
     private func exchange(_ request: HTTPRequest, _ url: String) async throws -> HTTPReply {
-        let response = try await client.send(request)
+        let begin = ContinuousClock.now
+        func count(_ status: Int?) {
+            requests?.count(issuer, status: status, seconds: (ContinuousClock.now - begin) / .seconds(1))
+        }
+        let response: HTTPResponse
+        do {
+            response = try await client.send(request)
+        } catch {
+            count(nil)
+            throw error
+        }
+        count(response.status)
         nonces.put(response.headers["Replay-Nonce"])
         return HTTPReply(
             status: response.status, headers: response.headers, body: response.body, url: url, receivedAt: Date())

@@ -1,4 +1,5 @@
 import CertsCore
+import CertsCrypto
 import Foundation
 
 /// A problem document (RFC 7807, RFC 8555 §6.7): why the server did not do what it was asked.
@@ -102,6 +103,37 @@ struct ACMEFailure: Error, Sendable {
     var termsURL: String?
 
     var kind: Problem.Kind { problem.kind }
+
+    /// Whether too much was asked for; some servers say it by the status alone.
+    var isLimit: Bool { kind == .rateLimited || status == 429 }
+
+    /// Whether an account or key that the CA does not take (any longer) may be the reason: servers say it in different words.
+    var mayBeAboutAccount: Bool {
+        switch kind {
+        case .accountDoesNotExist, .unauthorized, .malformed: true
+        default: false
+        }
+    }
+
+    /// Of a limit: what it is about. A limit that speaks of these names, or of their domain, holds for them; any other one
+    /// (of accounts, of orders, of an address) holds for all.
+    func limitedNames(among names: [AlternativeName]) -> [AlternativeName]? {
+        guard problem.subproblems.allSatisfy({ $0.identifier == nil }) else { return names }
+        let text = (problem.detail ?? "").lowercased()
+        if text.contains("exact set") { return names }
+        let parts = text.split { " ,;()[]\"'".contains($0) }
+        let words = Set(parts.map { $0.trimmingCharacters(in: Self.punctuation) })
+        for name in names {
+            let value = name.value.lowercased()
+            let host = value.hasPrefix("*.") ? String(value.dropFirst(2)) : value
+            var subjects = [host]
+            if case .dns = name { subjects.append(RegisteredDomain.of(host)) }
+            if !words.isDisjoint(with: subjects) { return names }
+        }
+        return nil
+    }
+
+    private static let punctuation = CharacterSet(charactersIn: ".:*")
 
     /// The same as the product's error. `issuer` is its subject.
     func certsError(_ issuer: Name) -> CertsError {

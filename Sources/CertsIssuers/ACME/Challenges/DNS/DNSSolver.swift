@@ -36,6 +36,12 @@ struct DNSSolver: ChallengeSolver {
         scope.includes(identifier, isWildcard: isWildcard)
     }
 
+    func located(_ proof: ChallengeProof) async throws -> ChallengeProof {
+        var located = proof
+        located.recordName = try await place(of: proof).name
+        return located
+    }
+
     /// Writes the record where the name's aliases lead to. One of `dns-persist-01` that is there already stays as it is.
     func present(_ proof: ChallengeProof) async throws {
         let place = try await place(of: proof)
@@ -74,6 +80,7 @@ struct DNSSolver: ChallengeSolver {
     /// The CA follows CNAME records (RFC 8555 §8.4), so the record belongs where they lead to.
     private func place(of proof: ChallengeProof) async throws(CertsError) -> Place {
         let plan = try DNSRecordPlan(proof)
+        if let known = proof.recordName { return Place(plan: plan, name: known) }
         return Place(plan: plan, name: try await resolver().find(plan.name, .txt).canonicalName)
     }
 

@@ -1,0 +1,68 @@
+package import CertsCore
+package import CertsGzip
+
+/// The exposition as it is served: each family compressed by itself, so that a scrape only puts parts together.
+///
+/// The samples are the same in both formats; the lines above them are kept in both.
+package struct RenderedExposition: Sendable {
+    package struct Family: Sendable {
+        package let name: String
+        let heads: [PrometheusText.Format: DeflatedPiece]
+        let body: DeflatedPiece
+
+        init(_ family: MetricFamily, body: DeflatedPiece) throws {
+            name = family.name
+            heads = try Dictionary(
+                uniqueKeysWithValues: PrometheusText.Format.allCases.map {
+                    ($0, try DeflatedPiece(PrometheusText.head(of: family, as: $0)))
+                })
+            self.body = body
+        }
+    }
+
+    package let families: [Family]
+    private let end: DeflatedPiece
+
+    package init(_ families: [Family] = []) throws {
+        self.families = families
+        end = try DeflatedPiece(PrometheusText.end)
+    }
+
+    /// Of families whose samples are at hand.
+    package init(rendering families: [MetricFamily]) throws {
+        try self.init(
+            families.map { family in
+                var text: [UInt8] = []
+                PrometheusText.appendSamples(of: family, to: &text)
+                return try Family(family, body: DeflatedPiece(String(decoding: text, as: UTF8.self)))
+            })
+    }
+
+    /// Before anything was rendered.
+    package static let empty = RenderedExposition()
+
+    private init() {
+        families = []
+        end = .empty
+    }
+
+    /// The parts of the families that `filters` name, in one format.
+    ///
+    /// - Parameter filters: names of families, or beginnings of names that end in `*`; empty: all.
+    /// - Returns: `nil` when a filter names nothing: a name that is misspelt must not look like a healthy silence.
+    package func member(_ filters: [String] = [], as format: PrometheusText.Format = .text) -> GzipMember? {
+        func isNamed(_ name: String, by filter: String) -> Bool {
+            filter.hasSuffix("*") ? name.hasPrefix(filter.dropLast()) : name == filter
+        }
+        // Before the first rendering nothing is known, and nothing misspelt.
+        guard families.isEmpty || filters.allSatisfy({ one in families.contains { isNamed($0.name, by: one) } }) else {
+            return nil
+        }
+        let chosen = families.filter { family in
+            filters.isEmpty || filters.contains { isNamed(family.name, by: $0) }
+        }
+        var pieces = chosen.flatMap { [$0.heads[format] ?? .empty, $0.body] }
+        if format == .openMetrics { pieces.append(end) }
+        return GzipMember(pieces)
+    }
+}
