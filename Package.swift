@@ -68,6 +68,7 @@ let package = Package(
                 "CertsCore", "CertsCrypto", "CertsHTTP", "CertsDNS", logging, nioCore, nioPosix, nioHTTP1, subprocess,
                 systemPackage,
             ]),
+        library("CertsNotify", ["CertsCore", "CertsCrypto", "CertsHTTP", subprocess, systemPackage]),
         library(
             "CertsHAProxy",
             ["CertsCore", "CertsCrypto", "CertsHTTP", nioCore, nioPosix, subprocess, systemPackage, logging]),
@@ -90,7 +91,7 @@ let package = Package(
             name: "certs",
             dependencies: [
                 "CertsCore", "CertsCrypto", "CertsHTTP", "CertsStore", "CertsIssuers", "CertsHAProxy", "CertsEngine",
-                "CertsWeb", "CMalloc", logging, lifecycle, unixSignals,
+                "CertsNotify", "CertsWeb", "CMalloc", logging, lifecycle, unixSignals,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Yams", package: "Yams"),
             ],
@@ -112,6 +113,7 @@ let package = Package(
         tests("CertsGzipTests", ["CertsGzip"]),
         tests("CertsStoreTests", ["CertsStore"]),
         tests("CertsIssuersTests", ["CertsIssuers", "CertsStore", "CertsHTTP", "CertsDNS"]),
+        tests("CertsNotifyTests", ["CertsNotify", "CertsHTTP"]),
         tests("CertsHAProxyTests", ["CertsHAProxy", "CertsStore"]),
         tests("CertsEngineTests", ["CertsEngine", "CertsStore", "CertsIssuers", "CertsHAProxy"]),
         tests("CertsWebTests", ["CertsWeb", "CertsHTTP"]),

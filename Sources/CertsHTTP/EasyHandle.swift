@@ -7,6 +7,7 @@ final class EasyHandle {
     private let pointer: UnsafeMutableRawPointer
     private var headerList: UnsafeMutablePointer<curl_slist>?
     private var connectList: UnsafeMutablePointer<curl_slist>?
+    private var recipientList: UnsafeMutablePointer<curl_slist>?
     /// libcurl keeps a pointer to it from `setBody` until it is freed.
     private var bodyBytes: UnsafeMutableRawBufferPointer?
     /// libcurl keeps a pointer to it from `setBodyOnce` until it is reset or freed.
@@ -32,6 +33,8 @@ final class EasyHandle {
         headerList = nil
         curl_slist_free_all(connectList)
         connectList = nil
+        curl_slist_free_all(recipientList)
+        recipientList = nil
         releaseBody()
         errorText.initialize(repeating: 0, count: certs_curl_error_size())
         try check(certs_curl_setopt_pointer(pointer, CURLOPT_ERRORBUFFER, errorText), CURLOPT_ERRORBUFFER)
@@ -42,6 +45,7 @@ final class EasyHandle {
         curl_easy_cleanup(pointer)
         curl_slist_free_all(headerList)
         curl_slist_free_all(connectList)
+        curl_slist_free_all(recipientList)
         releaseBody()
         errorText.deallocate()
     }
@@ -66,11 +70,24 @@ final class EasyHandle {
     /// The same, handed out once: libcurl repeats a request by itself when a connection that was kept open turns out to be
     /// dead, and what is signed must not be sent twice as it is.
     func setBodyOnce(_ body: Data) throws(CertsError) {
-        let source = BodySource(body)
-        bodySource = source
         try check(
             certs_curl_setopt_off(pointer, CURLOPT_POSTFIELDSIZE_LARGE, curl_off_t(body.count)),
             CURLOPT_POSTFIELDSIZE_LARGE)
+        try setSource(body)
+    }
+
+    /// A mail, read once.
+    func setUpload(_ message: Data) throws(CertsError) {
+        try set(CURLOPT_UPLOAD, 1)
+        try check(
+            certs_curl_setopt_off(pointer, CURLOPT_INFILESIZE_LARGE, curl_off_t(message.count)),
+            CURLOPT_INFILESIZE_LARGE)
+        try setSource(message)
+    }
+
+    private func setSource(_ body: Data) throws(CertsError) {
+        let source = BodySource(body)
+        bodySource = source
         let data = Unmanaged.passUnretained(source).toOpaque()
         try check(certs_curl_setopt_pointer(pointer, CURLOPT_READDATA, data), CURLOPT_READDATA)
         try check(
@@ -104,6 +121,17 @@ final class EasyHandle {
             headerList = longer
         }
         try check(certs_curl_setopt_list(pointer, CURLOPT_HTTPHEADER, headerList), CURLOPT_HTTPHEADER)
+    }
+
+    /// The envelope's recipients of a mail; once for each handle.
+    func setRecipients(_ recipients: [String]) throws(CertsError) {
+        for recipient in recipients {
+            guard let longer = curl_slist_append(recipientList, recipient) else {
+                throw CertsError(.http, "out of memory for recipients", hint: "free memory", retry: .later)
+            }
+            recipientList = longer
+        }
+        try check(certs_curl_setopt_list(pointer, CURLOPT_MAIL_RCPT, recipientList), CURLOPT_MAIL_RCPT)
     }
 
     /// Whatever the URL says, connects to `host` and `port`; once for each handle.

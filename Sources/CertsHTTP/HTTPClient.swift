@@ -49,7 +49,7 @@ package struct HTTPClient: Sendable {
     }
 
     /// `curl_global_init` must run once, and before any handle; a static is initialised exactly once.
-    private static let isInitialized = certs_curl_global_init() == CURLE_OK
+    static let isInitialized = certs_curl_global_init() == CURLE_OK
 
     private static func check(_ request: HTTPRequest, _ subject: String) throws(CertsError) {
         func refuse(_ why: String) -> CertsError {
@@ -185,7 +185,7 @@ enum HTTPFailure {
 
 extension Duration {
     /// Whole milliseconds, bounded to what libcurl takes on any platform.
-    fileprivate var milliseconds: Int {
+    var milliseconds: Int {
         let (seconds, attoseconds) = components
         guard seconds < 1_000_000 else { return 1_000_000_000 }
         return seconds < 0 ? 0 : Int(seconds) * 1000 + Int(attoseconds / 1_000_000_000_000_000)

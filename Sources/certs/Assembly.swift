@@ -45,6 +45,7 @@ struct Assembly {
             makeBundle: { try CanonicalBundle.make(leaf: $0, chain: $1, key: $2) },
             faults: faults, logger: logger, progress: progress)
         context.pulse = pulse
+        context.notifications = database
         context.requests = requests
         // Half of the files are left for everything else.
         context.batchLimit = max(16, ProcessLimits.openFiles / 2)

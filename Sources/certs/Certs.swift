@@ -27,7 +27,9 @@ struct Certs: AsyncParsableCommand {
                     StatusCommand.self, HistoryCommand.self, InspectCommand.self, VerifyCommand.self, ProbeCommand.self,
                     DriftCommand.self, ScanCommand.self,
                 ]),
-            CommandGroup(name: "Serve", subcommands: [ServeCommand.self, HealthCommand.self, MetricsCommand.self]),
+            CommandGroup(
+                name: "Serve",
+                subcommands: [ServeCommand.self, HealthCommand.self, MetricsCommand.self, NotifyCommand.self]),
         ])
 
     @OptionGroup var global: GlobalOptions

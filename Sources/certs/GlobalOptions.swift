@@ -18,6 +18,11 @@ struct GlobalOptions: ParsableArguments {
         })
     var logLevel: Logger.Level?
 
+    @Option(
+        name: .long,
+        help: "How stderr is written: text, json (one object a line), or auto: text on a terminal, else json.")
+    var logFormat: LogFormat = .auto
+
     /// The file to read: the first that is named or exists.
     var configurationPath: String { Self.configurationPath(config) }
 
@@ -29,7 +34,9 @@ struct GlobalOptions: ParsableArguments {
     }
 
     func logger(default level: Logger.Level = .error) -> Logger {
-        var logger = Logger(label: "certs") { StreamLogHandler.standardError(label: $0) }
+        var logger = Logger(label: "certs") { label -> any LogHandler in
+            if logFormat.isJSON { JSONLogHandler() } else { StreamLogHandler.standardError(label: label) }
+        }
         logger.logLevel = logLevel ?? level
         return logger
     }

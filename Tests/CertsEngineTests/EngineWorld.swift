@@ -66,16 +66,17 @@ struct EngineWorld {
         logger: Logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() },
         progress: @escaping @Sendable (Rotation) -> Void = { _ in }
     ) -> RotationEngine {
-        RotationEngine(
-            EngineContext(
-                declarations: declarations ?? self.declarations,
-                issuers: Dictionary(uniqueKeysWithValues: ([issuer] + others).map { ($0.name, $0) }),
-                targets: Dictionary(uniqueKeysWithValues: targets.map { ($0.declaration.id, $0) }), revisions: state,
-                journal: database, inventory: database, schedule: database, quarantine: state,
-                makeBundle: { leaf, chain, key in
-                    key.withBytes { Secret(copying: Array(([leaf] + chain).map(\.pem).joined().utf8) + $0) }
-                },
-                clock: { [clock] in clock.now }, faults: FaultPoints(faults), logger: logger, progress: progress))
+        var context = EngineContext(
+            declarations: declarations ?? self.declarations,
+            issuers: Dictionary(uniqueKeysWithValues: ([issuer] + others).map { ($0.name, $0) }),
+            targets: Dictionary(uniqueKeysWithValues: targets.map { ($0.declaration.id, $0) }), revisions: state,
+            journal: database, inventory: database, schedule: database, quarantine: state,
+            makeBundle: { leaf, chain, key in
+                key.withBytes { Secret(copying: Array(([leaf] + chain).map(\.pem).joined().utf8) + $0) }
+            },
+            clock: { [clock] in clock.now }, faults: FaultPoints(faults), logger: logger, progress: progress)
+        context.notifications = database
+        return RotationEngine(context)
     }
 
     func certificateState(_ name: Name = name) async throws -> CertificateState? { try await database.state(of: name) }

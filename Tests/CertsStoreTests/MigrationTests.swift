@@ -19,7 +19,13 @@ import Testing
         let script = """
             import sqlite3, sys
             c = sqlite3.connect(sys.argv[1], timeout=20)
-            c.execute("DELETE FROM grdb_migrations WHERE identifier = '2'")
+            c.execute("DELETE FROM grdb_migrations WHERE identifier > '1'")
+            for table in ("told", "message", "channel", "watched_endpoint", "watch_source", "watch_error"):
+                c.execute("DROP TABLE " + table)
+            for column in ("source", "is_settled", "digest", "chain_not_after", "chain_valid"):
+                c.execute("ALTER TABLE file DROP COLUMN " + column)
+            for column in ("interval", "duration"): c.execute("ALTER TABLE task DROP COLUMN " + column)
+            c.execute("ALTER TABLE rotation DROP COLUMN deploy_seconds")
             c.execute("DROP INDEX certificate_by_hint_check")
             c.execute("ALTER TABLE certificate DROP COLUMN hint_check_at")
             c.execute("UPDATE certificate SET packed = ?", (bytes.fromhex(sys.argv[2]),))

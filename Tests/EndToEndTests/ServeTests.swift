@@ -181,7 +181,7 @@ import Testing
         }
         let first = await lastLook()
         #expect(try await eventually { await lastLook() != first })
-        #expect(service.output.components(separatedBy: "drift=file-edited").count == 2, "\(service.output)")
+        #expect(service.output.components(separatedBy: "\"drift\":\"file-edited\"").count == 2, "\(service.output)")
         // The service may hold the certificate's lock for the moment of its own look.
         #expect(try await eventually { try await scene.certs("drift", "--repair").status == 0 })
         #expect(

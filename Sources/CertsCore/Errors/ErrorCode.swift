@@ -83,6 +83,9 @@ extension CertsError.Code {
     package static let rolledBack = Self("rotation.rolledBack")
     package static let rollbackFailed = Self("rotation.rollbackFailed")
 
+    // Telling people.
+    package static let notificationFailed = Self("notification.failed")
+
     // Time, policy, the rest.
     package static let clockStepped = Self("clock.stepped")
     package static let backoff = Self("rotation.backoff")

@@ -9,12 +9,13 @@ package struct Declarations: Sendable {
     package var targets: [TargetDeclaration]
     package var server: ServerDeclaration
     package var schedule: ScheduleDeclaration
+    package var notifications: NotificationsDeclaration
     package var watch: WatchDeclaration
 
     package init(
         stateDirectory: String, issuers: [IssuerDeclaration] = [], certificates: [CertificateDeclaration] = [],
         targets: [TargetDeclaration] = [], server: ServerDeclaration = .init(), schedule: ScheduleDeclaration = .init(),
-        watch: WatchDeclaration = .init()
+        notifications: NotificationsDeclaration = .init(), watch: WatchDeclaration = .init()
     ) {
         self.stateDirectory = stateDirectory
         self.issuers = issuers
@@ -22,6 +23,7 @@ package struct Declarations: Sendable {
         self.targets = targets
         self.server = server
         self.schedule = schedule
+        self.notifications = notifications
         self.watch = watch
     }
 

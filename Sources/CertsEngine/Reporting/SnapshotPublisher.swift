@@ -106,6 +106,8 @@ package actor SnapshotPublisher {
             sources: try await inventory.watchSources(), errors: try await inventory.watchErrors(), drift: drift,
             deployments: try await context.journal.deployDurations(upTo: SummaryFamilies.deployBounds),
             requests: context.requests.current, loadedAt: loadedAt)
+        let channels = NotificationMetrics.families(
+            context.declarations.notifications, try await context.notifications?.channelRecords() ?? [])
         let sightings = try await inventory.sightings()
         let writer = Mutex(
             ExpositionWriter(
@@ -126,7 +128,7 @@ package actor SnapshotPublisher {
                         "certs_scrape_duration_seconds", .gauge,
                         help: "How long the rendering of this text took; a scrape only hands it out.",
                         samples: [.init((elapsed * 1000).rounded() / 1000)])
-                ] + ProcessMetrics.families(version: version)
+                ] + channels + ProcessMetrics.families(version: version)
             }
             return (exposition, writer.unknownChains)
         }

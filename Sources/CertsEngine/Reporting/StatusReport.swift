@@ -5,6 +5,8 @@ package import Foundation
 package struct StatusReport: Sendable, Encodable {
     package var schema = 1
     package var certificates: [Entry]
+    /// The channels of `notifications:`.
+    package var channels: [Channel] = []
 
     package struct Entry: Sendable, Encodable {
         package var name: String
@@ -164,7 +166,9 @@ extension RotationEngine {
         }
         if name == nil { entries += try await watchedEntries(at: now) }
         entries.sort { ($0.notAfter ?? .distantPast, $0.name) < ($1.notAfter ?? .distantPast, $1.name) }
-        return StatusReport(certificates: entries)
+        var report = StatusReport(certificates: entries)
+        report.channels = try await channelStatus()
+        return report
     }
 
     private func watchedEntries(at now: Date) async throws -> [StatusReport.Entry] {

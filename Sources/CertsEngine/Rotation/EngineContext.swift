@@ -20,6 +20,8 @@ package struct EngineContext: Sendable {
     package var quarantine: any Quarantine
     /// Where OCSP responses come from; `nil`: nowhere.
     package var staples: (any StapleSource)?
+    /// What was told to whom; `nil`: nobody is told anything.
+    package var notifications: (any NotificationStore)?
     /// What the issuers count of their requests.
     package var requests = IssuerRequests()
     /// How many certificates may wait for one another before a reload that they share; each holds a lock.

@@ -16,6 +16,7 @@ package final class RenewalTimer: Service {
     let engine: RotationEngine
     let publisher: SnapshotPublisher
     let heartbeat: Heartbeat
+    let notifier: Notifier?
     /// How often the wall clock is looked at while waiting: a suspended or stepped machine is noticed this soon.
     let pollInterval: Duration
     /// From 0 to 1; the share of the jitter that is added to a tick.
@@ -32,12 +33,14 @@ package final class RenewalTimer: Service {
     ///   are more, a look takes so long that only a person should ask for it.
     package init(
         engine: RotationEngine, publisher: SnapshotPublisher, heartbeat: Heartbeat = Heartbeat(),
+        notifier: Notifier? = nil,
         pollInterval: Duration = .seconds(1), driftLimit: Int = 5000,
         random: @escaping @Sendable () -> Double = { Double.random(in: 0...1) }
     ) {
         self.engine = engine
         self.publisher = publisher
         self.heartbeat = heartbeat
+        self.notifier = notifier
         self.pollInterval = pollInterval
         self.driftLimit = driftLimit
         self.random = random
@@ -54,6 +57,8 @@ package final class RenewalTimer: Service {
         for await _ in AsyncTimerSequence(interval: pollInterval, clock: .continuous).cancelOnGracefulShutdown() {
             if await isTickDue() { await tick() } else { await refreshHintsIfDue() }
             await publisher.publishIfStale()
+            // Never in the middle of a tick: what fails together is told together.
+            await notifier?.decideIfStale()
             heartbeat.beat()
         }
     }
@@ -114,6 +119,7 @@ package final class RenewalTimer: Service {
             context.logger.error("the time of the next run could not be recorded: \(CertsError.wrapping(error))")
         }
         await publisher.markTicked()
+        await notifier?.decide()
         heartbeat.beat("looking for drift")
         await lookForDrift()
         heartbeat.beat(Self.summary(of: record, hasSucceeded: hasSucceeded))

@@ -1,15 +1,15 @@
-import CertsCore
+package import CertsCore
 import Foundation
 
 /// A file with a secret that a person put there.
-enum SecretFile {
+package enum SecretFile {
     private static let sizeLimit = 64 << 10
 
     /// The contents without white space around them. Blocking, for a moment.
     ///
     /// - Parameter what: begins the message of an error.
     /// - Throws: `file.missing`, `file.unreadable` (also if empty), `file.tooLarge`, `state.insecure` (others may read it).
-    static func read(_ path: String, what: String) throws(CertsError) -> Secret {
+    package static func read(_ path: String, what: String) throws(CertsError) -> Secret {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
         guard descriptor >= 0 else {
             let reason = String(cString: strerror(errno))

@@ -116,6 +116,41 @@ enum Schema {
                     ALTER TABLE rotation ADD COLUMN deploy_seconds REAL;
                     """)
         }
+        migrator.registerMigration("4") { database in
+            try database.execute(sql: notifications)
+        }
         return migrator
     }
+
+    /// What each channel was told, what it is still to be told, and how it is doing.
+    private static let notifications = """
+        CREATE TABLE told (
+            channel TEXT NOT NULL,
+            certificate TEXT NOT NULL,
+            troubles TEXT NOT NULL,
+            PRIMARY KEY (channel, certificate)
+        ) STRICT, WITHOUT ROWID;
+
+        CREATE TABLE message (
+            channel TEXT NOT NULL,
+            kind TEXT NOT NULL,
+            document BLOB NOT NULL,
+            told BLOB NOT NULL,
+            attempts INTEGER NOT NULL,
+            made_at REAL NOT NULL,
+            next_attempt_at REAL NOT NULL,
+            PRIMARY KEY (channel, kind)
+        ) STRICT, WITHOUT ROWID;
+
+        CREATE TABLE channel (
+            name TEXT NOT NULL PRIMARY KEY,
+            failures INTEGER NOT NULL DEFAULT 0,
+            consecutive_failures INTEGER NOT NULL DEFAULT 0,
+            sent INTEGER NOT NULL DEFAULT 0,
+            last_success_at REAL,
+            last_failure_at REAL,
+            last_error TEXT,
+            digest_at REAL
+        ) STRICT, WITHOUT ROWID;
+        """
 }

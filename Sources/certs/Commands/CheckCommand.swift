@@ -15,6 +15,8 @@ struct CheckCommand: AsyncParsableCommand {
     var live = false
     @Flag(help: "Tell the state of the certificates by the exit code.")
     var exitCode = false
+    @Flag(help: "One line and the exit code of a monitoring plugin: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.")
+    var nagios = false
 
     struct Document: Encodable {
         let schema = 1
@@ -38,6 +40,7 @@ struct CheckCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
+        if nagios { return try await runAsPlugin() }
         let declarations = try ConfigurationFile.load(path: global.configurationPath)
         var findings: [SubjectFinding] = []
         var status: StatusReport?
@@ -49,6 +52,7 @@ struct CheckCommand: AsyncParsableCommand {
             }
             status = try await assembly.engine.status(at: Date())
         }
+        findings += await lookAtChannels(declarations)
         try Listing(
             document: Document(findings: findings), items: findings,
             columns: [
@@ -64,6 +68,19 @@ struct CheckCommand: AsyncParsableCommand {
         if findings.contains(where: { $0.severity == .error }) { throw ExitStatus.failed }
     }
 
+    private func runAsPlugin() async throws {
+        let result: PluginResult
+        do {
+            let assembly = try await Assembly.make(global, create: false)
+            if live { try await assembly.engine.observe() }
+            result = PluginResult(try await assembly.engine.status(at: Date()))
+        } catch {
+            result = PluginResult(unknown: CertsError.wrapping(error))
+        }
+        Terminal.print(result.line)
+        if result.state != .ok { throw ExitStatus(rawValue: result.state.rawValue) }
+    }
+
     private func tell(_ status: StatusReport) throws {
         let managed = status.certificates.filter(\.managed)
         let isWrong = managed.contains {
@@ -71,6 +88,21 @@ struct CheckCommand: AsyncParsableCommand {
         }
         if isWrong { throw ExitStatus.expiredOrWronglyServed }
         if managed.contains(where: { [.due, .missing, .undeployed].contains($0.state) }) { throw ExitStatus.due }
+    }
+
+    /// Channels that fail: known from the messages that they did not take.
+    private func lookAtChannels(_ declarations: Declarations) async -> [SubjectFinding] {
+        guard !declarations.notifications.channels.isEmpty,
+            let assembly = try? await Assembly.make(global, create: false),
+            let channels = try? await assembly.engine.channelStatus()
+        else { return [] }
+        return channels.filter { $0.consecutiveFailures > 0 }.map { channel in
+            SubjectFinding(
+                channel.channel,
+                Finding(
+                    id: "notification-failing", severity: .warning, message: channel.lastError ?? "it fails",
+                    remedy: "mend it, then try `certs notify test \(channel.channel)`"))
+        }
     }
 
     private func lookAtIssuers(_ assembly: Assembly) async -> [SubjectFinding] {

@@ -44,7 +44,7 @@ struct DriftCommand: AsyncParsableCommand {
 
     func run() async throws {
         Interruption.finishesFirst()
-        let reporter = RotationReporter()
+        let reporter = RotationReporter(isJSON: global.logFormat.isJSON)
         let assembly = try await Assembly.make(global, progress: { reporter.report($0) })
         let wanted = try names.map { try assembly.declaration($0).name }
         let scope = wanted.isEmpty ? nil : Set(wanted)

@@ -46,7 +46,7 @@ struct ImportCommand: AsyncParsableCommand {
 
     func run() async throws {
         Interruption.finishesFirst()
-        let reporter = RotationReporter()
+        let reporter = RotationReporter(isJSON: global.logFormat.isJSON)
         let assembly = try await Assembly.make(global, progress: { reporter.report($0) })
         let declaration = try assembly.declaration(name)
         let issuer = try assembly.handOffIssuer(of: declaration)

@@ -32,7 +32,7 @@ struct RevokeCommand: AsyncParsableCommand {
 
     func run() async throws {
         Interruption.finishesFirst()
-        let reporter = RotationReporter()
+        let reporter = RotationReporter(isJSON: global.logFormat.isJSON)
         let assembly = try await Assembly.make(global, progress: { reporter.report($0) })
         let certificate = try assembly.declaration(name).name
         if replace { return try await replaceFirst(assembly.engine, certificate) }

@@ -21,7 +21,7 @@ struct RotateCommand: AsyncParsableCommand {
     func run() async throws {
         guard !(all && !names.isEmpty) else { throw ValidationError("give names or --all, not both") }
         Interruption.finishesFirst()
-        let reporter = RotationReporter()
+        let reporter = RotationReporter(isJSON: global.logFormat.isJSON)
         let assembly = try await Assembly.make(global, progress: { reporter.report($0) })
         let wanted =
             all ? assembly.declarations.certificates.map(\.name) : try names.map { try assembly.declaration($0).name }
@@ -33,6 +33,8 @@ struct RotateCommand: AsyncParsableCommand {
         if rotated.contains(where: \.isRotated) { await assembly.engine.refreshHints() }
         let results = Self.merged(recovered, rotated)
         try RotationResults(results).print(output.output)
+        // After everything else: no channel can change what a rotation came to, or when.
+        await assembly.notifier().tellBeforeEnd()
         let status = ExitStatus(results)
         if status != .done { throw status }
     }
@@ -108,12 +110,13 @@ func runOne(
     _ body: (RotationEngine, Name) async -> RotationEngine.Result
 ) async throws {
     Interruption.finishesFirst()
-    let reporter = RotationReporter()
+    let reporter = RotationReporter(isJSON: global.logFormat.isJSON)
     let assembly = try await Assembly.make(global, progress: { reporter.report($0) })
     let certificate = try assembly.declaration(name).name
     try await assembly.engine.recover()
     let result = await body(assembly.engine, certificate)
     try RotationResults([result]).print(output.output)
+    await assembly.notifier().tellBeforeEnd()
     let status = ExitStatus(result)
     if status != .done { throw status }
 }

@@ -16,7 +16,7 @@ struct ServeCommand: AsyncParsableCommand {
 
     func run() async throws {
         Allocator.giveBackWhatIsFreed()
-        let reporter = RotationReporter()
+        let reporter = RotationReporter(isJSON: global.logFormat.isJSON)
         let heartbeat = Heartbeat()
         let assembly = try await Assembly.make(
             global, logLevel: .notice,
@@ -31,8 +31,11 @@ struct ServeCommand: AsyncParsableCommand {
         let server = try WebServer(
             assembly.declarations.server, snapshot: published, version: Product.version, logger: assembly.logger,
             onListening: { _ in systemd?.ready() })
-        let timer = RenewalTimer(engine: assembly.engine, publisher: publisher, heartbeat: heartbeat)
+        let notifier = assembly.notifier(pause: 60)
+        let timer = RenewalTimer(
+            engine: assembly.engine, publisher: publisher, heartbeat: heartbeat, notifier: notifier)
         var services: [any Service] = [server, timer]
+        if notifier.hasChannels { services.append(NotificationService(notifier)) }
         if !assembly.declarations.watch.isEmpty {
             services.append(
                 WatchService(

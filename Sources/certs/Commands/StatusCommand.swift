@@ -26,6 +26,11 @@ struct StatusCommand: AsyncParsableCommand {
         if observe || rebuild { try await assembly.engine.observe(only: certificate.map { [$0] }) }
         let report = try await assembly.engine.status(of: certificate, at: Date())
         try Listing(document: report, items: report.certificates, columns: Self.columns).print(output.output)
+        for channel in report.channels where channel.consecutiveFailures > 0 {
+            Terminal.note(
+                "the channel \(channel.channel) fails (\(channel.consecutiveFailures) times, \(channel.pending) messages "
+                    + "wait): \(channel.lastError ?? "unknown")")
+        }
     }
 
     private func makeDatabaseAgain() async throws {

@@ -16,6 +16,7 @@ struct ConfigurationReader {
     var issuerNames: [String: Mark?] = [:]
     var certificateNames: [String: Mark?] = [:]
     var targetNames: [String: Mark?] = [:]
+    var channelNames: [String: Mark?] = [:]
 
     /// A certificate and the places of its references.
     struct CertificateSource {
@@ -46,7 +47,8 @@ struct ConfigurationReader {
     /// `nil` if nothing could be made of the tree; otherwise the declarations, valid only if there are no problems.
     mutating func read(_ root: Node) -> Declarations? {
         let keys = [
-            "version", "state", "issuers", "certificates", "targets", "server", "schedule", "watch", "endpoints",
+            "version", "state", "issuers", "certificates", "targets", "server", "schedule", "notifications", "watch",
+            "endpoints",
         ]
         guard let top = ConfigurationBlock(root, "the configuration", keys: keys, problems) else { return nil }
         checkVersion(top)
@@ -57,12 +59,13 @@ struct ConfigurationReader {
         checkReferences()
         let server = server(top)
         checkListeners(server)
+        let notifications = notifications(top)
         let state = top.text("state")
         return Declarations(
             stateDirectory: path(state ?? Located(value: "./state", mark: top.mark)) ?? base,
             issuers: issuers.map(\.value),
             certificates: certificates.map(\.declaration), targets: targets.map(\.declaration), server: server,
-            schedule: schedule(top), watch: watch(top))
+            schedule: schedule(top), notifications: notifications, watch: watch(top))
     }
 
     private func checkVersion(_ top: ConfigurationBlock) {

@@ -3,10 +3,13 @@ import CertsEngine
 import Foundation
 import Synchronization
 
-/// One line a stage on stderr while rotations run, with the time since the rotation began.
+/// One line a stage on stderr while rotations run, with the time since the rotation began: for people, or as JSON.
 final class RotationReporter: Sendable {
+    private let isJSON: Bool
     /// The begin of each rotation, on a clock that nobody sets.
     private let started = Mutex<[String: ContinuousClock.Instant]>([:])
+
+    init(isJSON: Bool = false) { self.isJSON = isJSON }
 
     func report(_ rotation: Rotation) {
         let begin = started.withLock { known in
@@ -14,7 +17,9 @@ final class RotationReporter: Sendable {
             known[rotation.id] = begin
             return begin
         }
+        if rotation.isFinished { started.withLock { $0[rotation.id] = nil } }
         let elapsed = Double((ContinuousClock.now - begin) / .milliseconds(1))
+        if isJSON { return Self.reportJSON(rotation, elapsed: (elapsed / 1000)) }
         let time = String(format: "%7.3fs", elapsed / 1000)
         let head = "\(time)  \(rotation.certificate) #\(rotation.revision)  "
         Terminal.note(head + Self.sentence(rotation))
@@ -23,6 +28,33 @@ final class RotationReporter: Sendable {
             // That others rotate beside it is no news on a terminal; the history has it.
             for finding in deployment.findings where finding.id != "neighbour-renewed" {
                 Terminal.note("\(head)\(deployment.node): \(TerminalText.sanitized(finding.message)) [\(finding.id)]")
+            }
+        }
+    }
+
+    /// One event a stage, and one for each finding at the end.
+    private static func reportJSON(_ rotation: Rotation, elapsed: Double) {
+        var fields: [String: JSONField] = [
+            "rotation": .text(rotation.id), "certificate": .text(rotation.certificate.rawValue),
+            "revision": .number(Double(rotation.revision)), "purpose": .text(rotation.purpose.rawValue),
+            "step": .text(rotation.step.rawValue), "elapsedSeconds": .number(elapsed),
+        ]
+        if let node = rotation.currentNode { fields["target"] = .text(node.description) }
+        if let issuer = rotation.issuer { fields["issuer"] = .text(issuer.rawValue) }
+        if let outcome = rotation.outcome { fields["outcome"] = .text(outcome.rawValue) }
+        if let failure = rotation.failure {
+            fields["code"] = .text(failure.code.rawValue)
+            fields["failure"] = .text(TerminalText.sanitized(failure.message))
+        }
+        let isBad = rotation.isFinished && rotation.outcome != .committed
+        Terminal.note(LogLine.make(isBad ? "error" : "info", sentence(rotation), fields, at: Date()))
+        guard rotation.isFinished else { return }
+        for deployment in rotation.deployments {
+            for finding in deployment.findings where finding.id != "neighbour-renewed" {
+                fields["target"] = .text(deployment.node.description)
+                fields["finding"] = .text(finding.id)
+                let text = "\(deployment.node): \(finding.message) [\(finding.id)]"
+                Terminal.note(LogLine.make("notice", text, fields, at: Date()))
             }
         }
     }
