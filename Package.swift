@@ -50,6 +50,7 @@ let package = Package(
         .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
         .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
         .systemLibrary(name: "CLDNS", pkgConfig: "ldns", providers: [.apt(["libldns-dev"])]),
+        .systemLibrary(name: "CLibPQ", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
 
         // Runs before `main`: OpenSSL without its clean-up at exit.
         .target(name: "COpenSSLStart", linkerSettings: [.linkedLibrary("crypto")]),
@@ -74,6 +75,7 @@ let package = Package(
                 "CertsCore", "CertsCrypto", logging, lifecycle,
                 .product(name: "AsyncAlgorithms", package: "swift-async-algorithms"),
             ]),
+        library("CertsMaintenance", ["CertsCore", "CertsHTTP", "CLibPQ", logging]),
         library(
             "CertsWeb",
             [
@@ -87,7 +89,7 @@ let package = Package(
             name: "certs",
             dependencies: [
                 "CertsCore", "CertsCrypto", "CertsHTTP", "CertsStore", "CertsIssuers", "CertsHAProxy", "CertsEngine",
-                "CertsWeb", logging, lifecycle, unixSignals,
+                "CertsMaintenance", "CertsWeb", logging, lifecycle, unixSignals,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Yams", package: "Yams"),
             ],
@@ -108,6 +110,7 @@ let package = Package(
         tests("CertsIssuersTests", ["CertsIssuers", "CertsStore", "CertsHTTP", "CertsDNS"]),
         tests("CertsHAProxyTests", ["CertsHAProxy", "CertsStore"]),
         tests("CertsEngineTests", ["CertsEngine", "CertsStore", "CertsIssuers"]),
+        tests("CertsMaintenanceTests", ["CertsMaintenance", "CertsStore", logging]),
         tests("CertsWebTests", ["CertsWeb", "CertsHTTP"]),
         tests("CertsCommandTests", ["certs"]),
         tests("EndToEndTests", ["certs", "CertsHTTP"]),

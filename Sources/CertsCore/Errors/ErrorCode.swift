@@ -82,6 +82,17 @@ extension CertsError.Code {
     package static let rolledBack = Self("rotation.rolledBack")
     package static let rollbackFailed = Self("rotation.rollbackFailed")
 
+    // Maintenance.
+    package static let databaseUnreachable = Self("database.unreachable")
+    package static let databaseRefused = Self("database.refused")
+    package static let databaseTimeout = Self("database.timeout")
+    package static let databaseFailed = Self("database.failed")
+    /// A guard holds the job back; nothing was changed.
+    package static let jobRefused = Self("job.refused")
+    /// A part of the work was done, the rest waits for the next run.
+    package static let jobIncomplete = Self("job.incomplete")
+    package static let redisFailed = Self("redis.failed")
+
     // Time, policy, the rest.
     package static let clockStepped = Self("clock.stepped")
     package static let backoff = Self("rotation.backoff")

@@ -9,10 +9,12 @@ package struct Declarations: Sendable {
     package var targets: [TargetDeclaration]
     package var server: ServerDeclaration
     package var schedule: ScheduleDeclaration
+    package var maintenance: MaintenanceDeclaration
 
     package init(
         stateDirectory: String, issuers: [IssuerDeclaration] = [], certificates: [CertificateDeclaration] = [],
-        targets: [TargetDeclaration] = [], server: ServerDeclaration = .init(), schedule: ScheduleDeclaration = .init()
+        targets: [TargetDeclaration] = [], server: ServerDeclaration = .init(),
+        schedule: ScheduleDeclaration = .init(), maintenance: MaintenanceDeclaration = .init()
     ) {
         self.stateDirectory = stateDirectory
         self.issuers = issuers
@@ -20,6 +22,7 @@ package struct Declarations: Sendable {
         self.targets = targets
         self.server = server
         self.schedule = schedule
+        self.maintenance = maintenance
     }
 
     /// The nodes of the targets of `certificate`, in the order in which they are deployed.

@@ -8,15 +8,21 @@ package actor SnapshotPublisher {
     private let context: EngineContext
     private let published: PublishedSnapshot
     private let version: String
+    /// Of what the engine does not know.
+    private let more: @Sendable () async throws -> [MetricFamily]
     private var lastRendered: ContinuousClock.Instant?
     private var hasTicked = false
     /// Of the last look; `nil`: none yet.
     private var drift: [NodeID: Int]?
 
-    package init(context: EngineContext, published: PublishedSnapshot, version: String) {
+    package init(
+        context: EngineContext, published: PublishedSnapshot, version: String,
+        more: @escaping @Sendable () async throws -> [MetricFamily] = { [] }
+    ) {
         self.context = context
         self.published = published
         self.version = version
+        self.more = more
     }
 
     /// Other processes (`certs rotate` by hand) change the inventory too: they show after this time at the latest.
@@ -53,7 +59,8 @@ package actor SnapshotPublisher {
                 declarations: context.declarations.certificates, targets: context.declarations.targets,
                 states: try await context.inventory.states(), tallies: try await context.journal.tallies(),
                 tasks: try await context.schedule.tasks(), drift: drift, now: context.now)
-            let families = exposition.families() + ProcessMetrics.families(version: version)
+            let families =
+                try await exposition.families() + more() + ProcessMetrics.families(version: version)
             published.replace(
                 with: .init(
                     metricsText: Array(PrometheusText.render(families).utf8),

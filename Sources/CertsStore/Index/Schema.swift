@@ -75,6 +75,7 @@ enum Schema {
                         WHERE hint_check_at IS NOT NULL;
                     """)
         }
+        migrator.registerMigration("3") { try $0.execute(sql: jobTables) }
         return migrator
     }
 }

@@ -1,6 +1,7 @@
 import ArgumentParser
 import CertsCore
 import CertsEngine
+import CertsMaintenance
 import CertsStore
 import CertsWeb
 import Foundation
@@ -25,13 +26,19 @@ struct ServeCommand: AsyncParsableCommand {
             }, pulse: { heartbeat.beat() })
         let published = PublishedSnapshot(heartbeat: heartbeat)
         let publisher = SnapshotPublisher(
-            context: assembly.engine.context, published: published, version: Product.version)
+            context: assembly.engine.context, published: published, version: Product.version,
+            more: assembly.jobFamilies)
         let systemd = SystemdNotifier(ProcessInfo.processInfo.environment)
         let server = try WebServer(
             assembly.declarations.server, snapshot: published, version: Product.version, logger: assembly.logger,
             onListening: { _ in systemd?.ready() })
         let timer = RenewalTimer(engine: assembly.engine, publisher: publisher, heartbeat: heartbeat)
         var services: [any Service] = [server, timer]
+        let jobs = assembly.declarations.maintenance.jobs
+        if !jobs.isEmpty {
+            let scheduler = JobScheduler(jobs, runner: assembly.jobs, logger: assembly.logger, host: Assembly.host)
+            services.append(MaintenanceService(scheduler: scheduler))
+        }
         if let systemd {
             services = [SystemdReports(systemd, heartbeat: heartbeat)] + services + [SystemdFarewell(systemd)]
         }
@@ -54,7 +61,8 @@ struct MetricsCommand: AsyncParsableCommand {
         let assembly = try await Assembly.make(global)
         let published = PublishedSnapshot()
         await SnapshotPublisher(
-            context: assembly.engine.context, published: published, version: Product.version
+            context: assembly.engine.context, published: published, version: Product.version,
+            more: assembly.jobFamilies
         ).publish()
         let text = published.current.metricsText
         guard let textfile else {

@@ -45,7 +45,7 @@ struct ConfigurationReader {
 
     /// `nil` if nothing could be made of the tree; otherwise the declarations, valid only if there are no problems.
     mutating func read(_ root: Node) -> Declarations? {
-        let keys = ["version", "state", "issuers", "certificates", "targets", "server", "schedule"]
+        let keys = ["version", "state", "issuers", "certificates", "targets", "server", "schedule", "maintenance"]
         guard let top = ConfigurationBlock(root, "the configuration", keys: keys, problems) else { return nil }
         checkVersion(top)
         readIssuers(top)
@@ -60,7 +60,7 @@ struct ConfigurationReader {
             stateDirectory: path(state ?? Located(value: "./state", mark: top.mark)) ?? base,
             issuers: issuers.map(\.value),
             certificates: certificates.map(\.declaration), targets: targets.map(\.declaration), server: server,
-            schedule: schedule(top))
+            schedule: schedule(top), maintenance: maintenance(top))
     }
 
     private func checkVersion(_ top: ConfigurationBlock) {
