@@ -15,7 +15,8 @@ struct DocumentedExamplesTests {
         let text = try String(contentsOf: root.appending(path: document), encoding: .utf8)
         return text.components(separatedBy: "```yaml\n").dropFirst().compactMap { rest in
             let block = rest.components(separatedBy: "\n```")[0]
-            return ["version:", "issuers:", "certificates:", "targets:"].contains(where: block.hasPrefix) ? block : nil
+            let keys = ["version:", "issuers:", "certificates:", "targets:", "maintenance:"]
+            return keys.contains(where: block.hasPrefix) ? block : nil
         }
     }
 
@@ -45,7 +46,10 @@ struct DocumentedExamplesTests {
 
     @Test(
         "can be used as they stand",
-        arguments: [("README.md", 3), ("docs/configuration.md", 6), ("docs/haproxy.md", 3), ("docs/acme.md", 2)])
+        arguments: [
+            ("README.md", 3), ("docs/configuration.md", 6), ("docs/haproxy.md", 3), ("docs/acme.md", 2),
+            ("docs/maintenance.md", 1),
+        ])
     func areValid(document: String, count: Int) throws {
         let examples = try Self.examples(in: document)
         #expect(examples.count >= count, "fewer examples are found than were written")

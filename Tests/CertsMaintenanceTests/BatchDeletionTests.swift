@@ -9,7 +9,7 @@ import Testing
     private static let many = """
         INSERT INTO messages SELECT n, NULL, 'text', CASE WHEN n <= 20000 THEN now() - interval '1 hour'
             WHEN n <= 25000 THEN now() + interval '1 hour' END FROM generate_series(1, 30000) n;
-        INSERT INTO message_inbox SELECT n % 7, n FROM generate_series(1, 30000) n;
+        INSERT INTO message_inbox SELECT n % 7, n FROM generate_series(1, 30000, 100) n;
         """
 
     @Test func expiredRowsGoAndAllOthersStay() async throws {
@@ -19,7 +19,7 @@ import Testing
         #expect(outcome.reason == nil)
         #expect(outcome.backlog == 0)
         #expect(try await messenger.count("messages") == 10_000)
-        #expect(try await messenger.count("message_inbox") == 10_000)
+        #expect(try await messenger.count("message_inbox") == 100)
         #expect(try await messenger.sql("SELECT min(message_id) FROM messages") == "20001")
     }
 

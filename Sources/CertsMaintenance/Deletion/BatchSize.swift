@@ -7,6 +7,8 @@ struct BatchSize: Sendable {
 
     static let aim = 0.35
     private static let band = 0.2...0.5
+    /// What a statement costs whatever it deletes must not make the batches ever smaller.
+    private static let leastBySpeed = 100
 
     init(start: Int = 1000, bounds: ClosedRange<Int> = 1...10_000) {
         self.bounds = bounds
@@ -19,7 +21,7 @@ struct BatchSize: Sendable {
         // A batch that was not full says little about a larger one.
         guard seconds > Self.aim || deleted == rows else { return }
         let factor = min(2, Self.aim / max(seconds, 0.001))
-        set(Int(Double(deleted) * factor))
+        set(max(Self.leastBySpeed, Int(Double(deleted) * factor)))
     }
 
     /// After a batch that did not come to its end.

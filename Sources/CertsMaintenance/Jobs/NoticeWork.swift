@@ -123,8 +123,13 @@ struct NoticeWork {
     private static func message(_ user: String, _ type: String) throws -> String {
         struct Message: Encodable {
             let type: String
-            let user_id: String
+            let user: String
+
+            enum CodingKeys: String, CodingKey {
+                case type
+                case user = "user_id"
+            }
         }
-        return String(decoding: try StoredJSON.encode(Message(type: type, user_id: user)), as: UTF8.self)
+        return String(decoding: try StoredJSON.encode(Message(type: type, user: user)), as: UTF8.self)
     }
 }
