@@ -89,8 +89,6 @@ extension CertsError.Code {
     package static let databaseFailed = Self("database.failed")
     /// A guard holds the job back; nothing was changed.
     package static let jobRefused = Self("job.refused")
-    /// A part of the work was done, the rest waits for the next run.
-    package static let jobIncomplete = Self("job.incomplete")
     package static let redisFailed = Self("redis.failed")
 
     // Time, policy, the rest.

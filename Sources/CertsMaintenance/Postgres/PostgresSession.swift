@@ -57,7 +57,7 @@ package final class PostgresSession {
                 "-c lock_timeout=2s -c idle_in_transaction_session_timeout=60s -c statement_timeout=30s -c datestyle=ISO"
             ),
             // What the environment says is not part of the configuration.
-            ("passfile", "/dev/null"), ("service", ""),
+            ("passfile", "/dev/null/none"), ("service", ""),
         ]
         if let caFile = declaration.caFile { settings.append(("sslrootcert", caFile)) }
         let started = Self.start(settings, password: password)
