@@ -86,6 +86,15 @@ extension CertsError.Code {
     // Telling people.
     package static let notificationFailed = Self("notification.failed")
 
+    // Maintenance.
+    package static let databaseUnreachable = Self("database.unreachable")
+    package static let databaseRefused = Self("database.refused")
+    package static let databaseTimeout = Self("database.timeout")
+    package static let databaseFailed = Self("database.failed")
+    /// A guard holds the job back; nothing was changed.
+    package static let jobRefused = Self("job.refused")
+    package static let redisFailed = Self("redis.failed")
+
     // Time, policy, the rest.
     package static let clockStepped = Self("clock.stepped")
     package static let backoff = Self("rotation.backoff")

@@ -1,6 +1,7 @@
 import ArgumentParser
 import CertsCore
 import CertsEngine
+import CertsMaintenance
 import CertsStore
 import CertsWeb
 import Foundation
@@ -26,7 +27,8 @@ struct ServeCommand: AsyncParsableCommand {
             }, pulse: { heartbeat.beat() })
         let published = PublishedSnapshot(heartbeat: heartbeat)
         let publisher = SnapshotPublisher(
-            context: assembly.engine.context, published: published, version: Product.version)
+            context: assembly.engine.context, published: published, version: Product.version,
+            more: assembly.jobFamilies)
         let systemd = SystemdNotifier(ProcessInfo.processInfo.environment)
         let server = try WebServer(
             assembly.declarations.server, snapshot: published, version: Product.version, logger: assembly.logger,
@@ -40,6 +42,11 @@ struct ServeCommand: AsyncParsableCommand {
             services.append(
                 WatchService(
                     watch: try assembly.watch(), publisher: publisher, notifications: notifications(assembly.logger)))
+        }
+        let jobs = assembly.declarations.maintenance.jobs
+        if !jobs.isEmpty {
+            let scheduler = JobScheduler(jobs, runner: assembly.jobs, logger: assembly.logger, host: Assembly.host)
+            services.append(MaintenanceService(scheduler: scheduler))
         }
         if let systemd {
             services = [SystemdReports(systemd, heartbeat: heartbeat)] + services + [SystemdFarewell(systemd)]
@@ -72,7 +79,8 @@ struct MetricsCommand: AsyncParsableCommand {
     func run() async throws {
         let assembly = try await Assembly.make(global)
         let exposition = try await SnapshotPublisher(
-            context: assembly.engine.context, published: PublishedSnapshot(), version: Product.version
+            context: assembly.engine.context, published: PublishedSnapshot(), version: Product.version,
+            more: assembly.jobFamilies
         ).rendered()
         guard let textfile else {
             return Terminal.write(try exposition.text(), to: STDOUT_FILENO)
