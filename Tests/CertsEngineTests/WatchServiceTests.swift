@@ -1,4 +1,5 @@
 import CertsCore
+import CertsCrypto
 import CertsHAProxy
 import CertsStore
 import CertsTesting
