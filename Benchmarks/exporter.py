@@ -26,7 +26,7 @@ from measure import BUILT, CERTS, OURS, fail, figures, free_port, in_turns, outp
 
 CONFIGURATION = """version: 1
 state: ./state
-schedule: {{ scan: 30s, probe: {probe} }}
+schedule: {{ scan: {scan}, probe: {probe} }}
 server: {{ listen: "127.0.0.1:{port}" }}
 {watched}
 """
@@ -38,11 +38,11 @@ LOOKS = 2
 class Service:
     """`certs serve` with what it watches."""
 
-    def __init__(self, directory, watched, probe="1d", environment=None):
+    def __init__(self, directory, watched, probe="1d", scan="30s", environment=None):
         directory.mkdir()
         self.directory, self.port = directory, free_port()
         self.configuration = directory / "certs.yml"
-        self.configuration.write_text(CONFIGURATION.format(port=self.port, watched=watched, probe=probe))
+        self.configuration.write_text(CONFIGURATION.format(port=self.port, watched=watched, probe=probe, scan=scan))
         self.environment = {**os.environ, **(environment or {})}
         self.stack = contextlib.ExitStack()
 
@@ -124,7 +124,7 @@ def watch(directory):
 
 def scrapes(table, runs, directory):
     for count, latency, size, resident in ((10_000, 50, 0.6, 64), (100_000, 500, 6, 300)):
-        with Service(directory / f"scrape-{count}", watch(fixtures(count))) as service:
+        with Service(directory / f"scrape-{count}", watch(fixtures(count)), scan="1d") as service:
             begin = time.monotonic()
             service.wait(f'certs_source_certificates{{source="bench"}} {count}', "certs_source_certificates", 900)
             print(f"    {count} files visible after {time.monotonic() - begin:.1f} s", file=sys.stderr)
@@ -137,9 +137,14 @@ def scrapes(table, runs, directory):
             singles, bursts, growth = [], [], []
             for run in range(runs):
                 singles.append(sorted(series(service, SCRAPES)))
+                # A rendering, which needs memory for itself, is in both peaks.
                 service.forget_peak()
-                before = service.memory("VmRSS")
+                time.sleep(20)
+                before = service.memory("VmHWM")
+                service.forget_peak()
+                end = time.monotonic() + 20
                 bursts += burst(service, 50)
+                time.sleep(max(0, end - time.monotonic()))
                 growth.append((service.memory("VmHWM") / before - 1) * 100)
                 print(f"    run {run + 1} of {runs}", file=sys.stderr)
             after = service.memory("VmRSS")

@@ -25,7 +25,8 @@ enum ExpositionBenchmark {
         let database = try await Database.open(in: state)
         let now = PlannerBenchmark.now
         let node = try NodeDeclaration(
-            id: NodeID(try Name("loadbalancer")), bundle: "/etc/haproxy/certs/", reload: .runtime(socket: "/run/haproxy/admin.sock"),
+            id: NodeID(try Name("loadbalancer")), bundle: "/etc/haproxy/certs/",
+            reload: .runtime(socket: "/run/haproxy/admin.sock"),
             endpoints: [])
         try await database.save(try (0..<count).map { try seen($0, at: node.id, now) })
         let engine = RotationEngine(

@@ -90,7 +90,8 @@ struct WebResponder: HTTPResponder {
         }
     }
 
-    private static let chunk = 1 << 16
+    /// In bytes: what waits for slow clients is at most some of these for each.
+    private static let chunk = 1 << 14
 
     /// For clients that do not take gzip: decompressed as they take it.
     private static func plain(_ member: GzipMember) -> ResponseBody {

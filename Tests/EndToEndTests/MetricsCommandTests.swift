@@ -1,3 +1,4 @@
+import CertsCrypto
 import CertsTesting
 import Foundation
 import Testing
@@ -38,13 +39,16 @@ import Testing
         let written = try await scene.run("metrics", "--textfile", file)
         #expect(written.status == 0 && written.output.isEmpty, "\(written.all)")
         let text = try String(contentsOfFile: file, encoding: .utf8)
-        #expect(text.contains("ssl_cert_expiry_days{instance=\"\(scene.path("watched/www.pem"))\",cert=\"watched/www.pem\"}"))
+        #expect(
+            text.contains(
+                "ssl_cert_expiry_days{instance=\"\(scene.path("watched/www.pem"))\",cert=\"watched/www.pem\"}"))
         #expect(text.contains("\ncerts_build_info{") && text.hasSuffix("\n"))
         #expect(!text.contains("process_"))
         let mode = try FileManager.default.attributesOfItem(atPath: file)[.posixPermissions] as? Int
         #expect(mode == 0o644)
-        #expect(try FileManager.default.contentsOfDirectory(atPath: scene.path("")).filter { $0.contains("prom") }
-            == ["certs.prom"])
+        #expect(
+            try FileManager.default.contentsOfDirectory(atPath: scene.path("")).filter { $0.contains("prom") }
+                == ["certs.prom"])
         #expect(try await scene.run("metrics").text.contains("\nprocess_cpu_seconds_total "))
     }
 

@@ -61,7 +61,8 @@ package struct TLSProbe: Sendable {
         } catch {
             OpenSSLErrors.clear()
             throw CertsError(
-                [.probeTimeout, .probeUnreachable].contains(error.code) ? error.code : .probeFailed, "\(endpoint): \(error.message)",
+                [.probeTimeout, .probeUnreachable].contains(error.code) ? error.code : .probeFailed,
+                "\(endpoint): \(error.message)",
                 subject: endpoint, hint: error.hint, retry: .later)
         }
     }

@@ -47,7 +47,9 @@ package struct RenderedExposition: Sendable {
     }
 
     /// The whole in the text format, in UTF-8; for what needs it in one piece.
-    package func text() throws -> [UInt8] { try GzipMember(families.flatMap { [$0.heads[.text] ?? .empty, $0.body] }).text() }
+    package func text() throws -> [UInt8] {
+        try GzipMember(families.flatMap { [$0.heads[.text] ?? .empty, $0.body] }).text()
+    }
 
     /// Without the families whose names begin with `prefix`.
     package func without(prefix: String) throws -> RenderedExposition {

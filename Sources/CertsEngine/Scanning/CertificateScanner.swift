@@ -37,6 +37,9 @@ package struct CertificateScanner: Sendable {
     /// A file that was changed less than this before it was read may be changed again without another stamp: the
     /// kernel's clock stands still for some milliseconds, that of a file server for longer. In seconds.
     static let settling: TimeInterval = 3
+    /// So many files are read before what they say is written, and forgotten: the first look at a hundred thousand takes
+    /// no more memory than that.
+    static let batch = 2000
 
     /// - Parameters:
     ///   - directory: a declared one; `nil`: `root` was named by hand.
@@ -59,8 +62,13 @@ package struct CertificateScanner: Sendable {
             return before.stamp != entry.stamp || !before.isSettled || mayBeCured
                 || (directory != nil && before.source != directory?.name)
         }
-        var changes = Changes(try await inventory.scannedFiles(at: due.map(\.path).filter { known[$0] != nil }))
-        for file in await read(due, directory?.name, passphrase, now) { changes.add(file) }
+        var changes = Changes()
+        for start in stride(from: 0, to: due.count, by: Self.batch) {
+            let part = due[start..<min(start + Self.batch, due.count)]
+            if start > 0 { try await flush(&changes, source, root, now) }
+            changes.know(try await inventory.scannedFiles(at: part.map(\.path).filter { known[$0] != nil }))
+            for file in await read(part, directory?.name, passphrase, now) { changes.add(file) }
+        }
         for problem in tree.problems {
             changes.add(
                 ScannedFile(
@@ -76,20 +84,26 @@ package struct CertificateScanner: Sendable {
         return Summary(
             found: tree.files.count, read: changes.contents, unreadable: changes.unreadable, removed: removed.count,
             problems: tree.problems.filter(\.isDirectory).map { "\($0.path): \($0.failure.message)" },
-            directories: tree.directories, isChanged: !changes.files.isEmpty || !removed.isEmpty)
+            directories: tree.directories, isChanged: changes.isChanged || !removed.isEmpty)
     }
 
     /// What is to be written, and counted.
     private struct Changes {
-        var files: [ScannedFile] = []
-        var errors: [WatchReason: Int] = [:]
-        var contents = 0
-        var unreadable = 0
-        private let before: [String: ScannedFile]
+        /// Not written yet, as are the errors.
+        private(set) var files: [ScannedFile] = []
+        private(set) var errors: [WatchReason: Int] = [:]
+        private(set) var contents = 0
+        private(set) var unreadable = 0
+        private(set) var isChanged = false
+        private var before: [String: ScannedFile] = [:]
 
-        init(_ before: [ScannedFile]) {
-            self.before = Dictionary(before.map { ($0.path, $0) }, uniquingKeysWith: { first, _ in first })
+        /// Takes what was known of the files that are added next.
+        mutating func know(_ files: [ScannedFile]) {
+            before = Dictionary(files.map { ($0.path, $0) }, uniquingKeysWith: { first, _ in first })
         }
+
+        /// What has been added so far is written.
+        mutating func forget() { (files, errors) = ([], [:]) }
 
         mutating func add(_ file: ScannedFile) {
             var file = file
@@ -103,7 +117,12 @@ package struct CertificateScanner: Sendable {
                 contents += 1
                 count(file.problem)
             }
-            if known != file { files.append(file) }
+            if known != file { append(file) }
+        }
+
+        private mutating func append(_ file: ScannedFile) {
+            files.append(file)
+            isChanged = true
         }
 
         /// Something that has no contents.
@@ -111,7 +130,7 @@ package struct CertificateScanner: Sendable {
             let isOwn = file.source == nil || known?.source == file.source
             if known?.problem == file.problem, known?.stamp == file.stamp, isOwn { return }
             if known?.problem != file.problem { count(file.problem) }
-            files.append(file)
+            append(file)
         }
 
         private mutating func count(_ problem: WatchReason?) {
@@ -119,6 +138,16 @@ package struct CertificateScanner: Sendable {
             errors[problem, default: 0] += 1
             unreadable += 1
         }
+    }
+
+    /// Writes what was found so far. The source is what it was: only the end of a scan tells that it is up.
+    private func flush(_ changes: inout Changes, _ source: String, _ root: String, _ now: Date) async throws {
+        guard !changes.files.isEmpty else { return }
+        let before = try await inventory.watchSources().first { $0.name == source }
+        try await inventory.replaceScannedFiles(
+            below: root, changed: changes.files, removed: [],
+            source: before ?? WatchSourceRecord(name: source, isUp: false, lookedAt: now), errors: changes.errors)
+        changes.forget()
     }
 
     private func save(_ changes: Changes, _ removed: [String], _ source: WatchSourceRecord, _ root: String) async throws
@@ -161,13 +190,13 @@ package struct CertificateScanner: Sendable {
     }
 
     private func read(
-        _ entries: [WatchedTree.Entry], _ source: Name?, _ passphrase: Secret?, _ now: Date
+        _ entries: ArraySlice<WatchedTree.Entry>, _ source: Name?, _ passphrase: Secret?, _ now: Date
     ) async -> [ScannedFile] {
         let width = max(1, ProcessInfo.processInfo.activeProcessorCount)
         let share = max(64, (entries.count + width - 1) / width)
         return await withTaskGroup(of: [ScannedFile].self) { group in
-            for start in stride(from: 0, to: entries.count, by: share) {
-                let slice = entries[start..<min(start + share, entries.count)]
+            for start in stride(from: entries.startIndex, to: entries.endIndex, by: share) {
+                let slice = entries[start..<min(start + share, entries.endIndex)]
                 group.addTask {
                     var records: [ScannedFile] = []
                     for entry in slice { records.append(await self.read(entry, source, passphrase, now)) }
