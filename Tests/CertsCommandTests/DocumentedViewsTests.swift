@@ -3,7 +3,7 @@ import Testing
 
 @testable import certs
 
-/// The views as the program prints them, on a fixed fixture: in `Tests/Views`, and those of 80 columns in the README.
+/// The views as the program prints them, on a fixed fixture: in `docs/views`, and those of 80 columns in the README.
 /// `scripts/views` writes them anew.
 @Suite("The views in the documents") struct DocumentedViewsTests {
     private static let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
@@ -24,7 +24,7 @@ import Testing
             ("timeline-ascii-80", try ViewFixture.timeline(width: 80, isUTF8: false)),
             ("timeline-year-80", try ViewFixture.timeline(width: 80, weeks: 104)),
         ]
-        return views.map { ("Tests/Views/\($0.0).txt", $0.1) }
+        return views.map { ("docs/views/\($0.0).txt", $0.1) }
     }
 
     @Test("are what the program prints") func areWhatTheProgramPrints() throws {

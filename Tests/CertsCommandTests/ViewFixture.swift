@@ -4,7 +4,7 @@ import Foundation
 @testable import CertsEngine
 @testable import certs
 
-/// Certificates in every state, at a fixed time; the views in the README and in Tests/Views are made of them.
+/// Certificates in every state, at a fixed time; the views in the README and in docs/views are made of them.
 enum ViewFixture {
     static let now = Date(timeIntervalSince1970: 1_782_900_000)
 

@@ -75,6 +75,9 @@ import Testing
         let parts = live.text.components(separatedBy: "\u{1b}[J")
         #expect(parts.last?.contains("ended, ") == false, "what was drawn is taken away: \(live.all)")
 
+        let json = try await Self.terminal(directory, columns: 80, "rotate --all --log-format json")
+        #expect(json.text.contains(#""message":"✓ done: issued""#), "no colour in JSON: \(json.all)")
+
         let off = try await RotationScene.program(["rotate", "--all", "--config", directory.path("certs.yml")]).run()
         #expect(off.status == 0 && !off.errors.contains("\u{1b}"))
         #expect(off.errors.split(separator: "\n").allSatisfy { $0.hasPrefix("{") }, "\(off.all)")

@@ -6,7 +6,7 @@ import Foundation
 struct TimelineCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "timeline", abstract: "The weeks to come: when each renewal is due and each certificate expires.",
-        discussion: "A certificate is in the row that its next event gives it; what is past is in the first week.")
+        discussion: "What comes first is at the top; what is past is in the first week.")
 
     @OptionGroup var global: GlobalOptions
     @OptionGroup var output: OutputOptions

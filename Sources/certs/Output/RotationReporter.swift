@@ -28,7 +28,7 @@ final class RotationReporter: Sendable {
         if isJSON { return Self.reportJSON(rotation, elapsed: (elapsed / 1000)) }
         let time = String(format: "%7.3fs", elapsed / 1000)
         let head = "\(time)  \(rotation.certificate) #\(rotation.revision)  "
-        Terminal.note(head + Self.sentence(rotation))
+        Terminal.note(head + Self.painted(Self.sentence(rotation), rotation))
         for line in Self.findings(of: rotation, after: head) { Terminal.note(line) }
     }
 
@@ -96,12 +96,18 @@ final class RotationReporter: Sendable {
         return TerminalText.sanitized("asking\(issuer), because of \(change.from): \(change.message)")
     }
 
+    /// In colour once it has ended.
+    static func painted(_ sentence: String, _ rotation: Rotation) -> String {
+        guard rotation.isFinished else { return sentence }
+        return rotation.outcome == .committed ? Terminal.green(sentence) : Terminal.red(sentence)
+    }
+
     private static func end(_ rotation: Rotation) -> String {
         switch rotation.outcome {
-        case .committed: Terminal.green(rotation.deployments.isEmpty ? "✓ done: issued" : "✓ done: seen served")
-        case .rolledBack: Terminal.red("✗ rolled back: the old certificate is served again")
-        case .rollbackFailed: Terminal.red("✗ ROLLBACK FAILED: look at the target now")
-        case .failed, nil: Terminal.red("✗ failed: nothing live was touched")
+        case .committed: rotation.deployments.isEmpty ? "✓ done: issued" : "✓ done: seen served"
+        case .rolledBack: "✗ rolled back: the old certificate is served again"
+        case .rollbackFailed: "✗ ROLLBACK FAILED: look at the target now"
+        case .failed, nil: "✗ failed: nothing live was touched"
         }
     }
 }

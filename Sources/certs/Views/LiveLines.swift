@@ -5,6 +5,8 @@ import CertsCore
 struct LiveLines {
     /// How many rotations there will be; 0: not known yet.
     var total: Int
+    /// Whether the lines that stay are in colour, as far as stderr is.
+    var usesColor = false
     private(set) var ended = 0
     private(set) var failed = 0
     private var running: [Running] = []
@@ -51,12 +53,13 @@ struct LiveLines {
         let done = running.remove(at: index)
         ended += 1
         if rotation.outcome != .committed { failed += 1 }
-        let head = "\(Self.aligned(now - done.begin))  \(done.name)  \(sentence)"
+        let head = "\(Self.aligned(now - done.begin))  \(done.name)  "
         let stages = done.stages.filter { $0.time >= Self.worthTelling }
             .map { "\($0.step.rawValue) \(Self.seconds($0.time))" }.joined(separator: ", ")
-        if stages.isEmpty { return [head] }
-        let line = "\(head)  (\(stages))"
-        return TextWidth.of(line) <= width ? [line] : [head, String(repeating: " ", count: 11) + stages]
+        let painted = head + (usesColor ? RotationReporter.painted(sentence, rotation) : sentence)
+        if stages.isEmpty { return [painted] }
+        let fits = TextWidth.of("\(head)\(sentence)  (\(stages))") <= width
+        return fits ? ["\(painted)  (\(stages))"] : [painted, String(repeating: " ", count: 11) + stages]
     }
 
     /// Stages that took less are not told.

@@ -6,8 +6,6 @@ import Synchronization
 final class LiveProgress: Sendable {
     private struct State {
         var lines: LiveLines
-        /// How many lines are drawn below those that stay.
-        var drawn = 0
         var isEnded = false
     }
 
@@ -20,7 +18,9 @@ final class LiveProgress: Sendable {
     init?(_ global: GlobalOptions) {
         let isDumb = ProcessInfo.processInfo.environment["TERM"] == "dumb"
         guard isatty(STDERR_FILENO) == 1, !isDumb, !global.logFormat.isJSON, global.logLevel == nil else { return nil }
-        state = Mutex(State(lines: LiveLines()))
+        var lines = LiveLines()
+        lines.usesColor = Terminal.usesColor
+        state = Mutex(State(lines: lines))
         let task = Task { [weak self] in
             while !Task.isCancelled {
                 try? await Task.sleep(for: Self.interval)
@@ -45,8 +45,8 @@ final class LiveProgress: Sendable {
         ticker.withLock { $0?.cancel() }
         state.withLock { state in
             guard !state.isEnded else { return }
-            Terminal.write(Array(Self.erasing(state.drawn).utf8), to: STDERR_FILENO)
-            (state.isEnded, state.drawn) = (true, 0)
+            Terminal.write(Array(Self.erase.utf8), to: STDERR_FILENO)
+            state.isEnded = true
         }
     }
 
@@ -59,12 +59,12 @@ final class LiveProgress: Sendable {
             let frame = state.lines.frame(
                 at: now, width: max(20, (style.width ?? 80) - 1), height: max(4, (style.height ?? 24) - 1),
                 mark: style.mark)
-            let text = Self.erasing(state.drawn) + (staying + frame).map { $0 + "\n" }.joined()
+            let text = Self.erase + (staying + frame).map { $0 + "\n" }.joined() + "\u{1b}[\(frame.count)A"
             Terminal.write(Array(text.utf8), to: STDERR_FILENO)
-            state.drawn = frame.count
         }
     }
 
-    /// Goes up and clears to the end of the screen (ECMA-48: CUU, ED).
-    private static func erasing(_ lines: Int) -> String { lines == 0 ? "" : "\u{1b}[\(lines)A\r\u{1b}[J" }
+    /// To the end of the screen (ECMA-48: ED, and CUU above). Between two drawings the cursor is at the first of the
+    /// lines: what others write there, such as the answer to Ctrl-C, moves it on, and stays.
+    private static let erase = "\r\u{1b}[J"
 }
