@@ -56,7 +56,7 @@ enum ViewFixture {
             try entry("edge", .valid, left: 4.9, of: 6),
             try entry("partner", .waiting, left: 40, of: 120, because: "a request waits for its certificate"),
         ]
-        return StatusReport(certificates: entries.sorted(by: StatusReport.Entry.isMoreUrgent))
+        return StatusReport(certificates: StatusReport.Entry.byUrgency(entries))
     }
 
     static func status(width: Int?, isUTF8: Bool = true, usesColor: Bool = false) throws -> String {

@@ -145,10 +145,13 @@ extension StatusReport.Entry {
         targets.contains { target in target.endpoints.contains { $0.matches == false } }
     }
 
-    /// The order of the report.
-    package static func isMoreUrgent(_ one: Self, _ other: Self) -> Bool {
-        (one.urgency, one.notAfter ?? .distantPast, one.name)
-            < (other.urgency, other.notAfter ?? .distantPast, other.name)
+    /// In the order of the report: what needs attention first, then what expires first.
+    package static func byUrgency(_ entries: [Self]) -> [Self] {
+        // Looked up once for each, not for each comparison.
+        let ranked = entries.map { (urgency: $0.urgency, notAfter: $0.notAfter ?? .distantPast, entry: $0) }
+        return ranked.sorted {
+            ($0.urgency, $0.notAfter, $0.entry.name) < ($1.urgency, $1.notAfter, $1.entry.name)
+        }.map(\.entry)
     }
 
     /// What needs attention first has the smallest: what clients see fail, what `certs` could not do, what it will do.
@@ -193,8 +196,7 @@ extension RotationEngine {
             return StatusReport.Entry(declaration, states[name] ?? CertificateState(name: name), item, at: now)
         }
         if name == nil { entries += try await watchedEntries(at: now) }
-        entries.sort(by: StatusReport.Entry.isMoreUrgent)
-        var report = StatusReport(certificates: entries)
+        var report = StatusReport(certificates: StatusReport.Entry.byUrgency(entries))
         report.channels = try await channelStatus()
         return report
     }

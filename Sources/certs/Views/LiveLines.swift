@@ -35,7 +35,7 @@ struct LiveLines {
 
     /// Takes what a rotation has come to, `now` after the beginning.
     /// - Parameter width: of the terminal, in columns.
-    /// - Returns: the lines that stay, if it has ended.
+    /// - Returns: the lines that stay, if it has ended; without stages that took next to no time.
     mutating func update(_ rotation: Rotation, at now: Duration, width: Int) -> [String] {
         let index = running.firstIndex { $0.id == rotation.id } ?? running.count
         let sentence = RotationReporter.sentence(rotation)
@@ -54,16 +54,14 @@ struct LiveLines {
         ended += 1
         if rotation.outcome != .committed { failed += 1 }
         let head = "\(Self.aligned(now - done.begin))  \(done.name)  "
-        let stages = done.stages.filter { $0.time >= Self.worthTelling }
+        let least = max(.milliseconds(10), (now - done.begin) / 50)
+        let stages = done.stages.filter { $0.time >= least }
             .map { "\($0.step.rawValue) \(Self.seconds($0.time))" }.joined(separator: ", ")
         let painted = head + (usesColor ? RotationReporter.painted(sentence, rotation) : sentence)
         if stages.isEmpty { return [painted] }
         let fits = TextWidth.of("\(head)\(sentence)  (\(stages))") <= width
         return fits ? ["\(painted)  (\(stages))"] : [painted, String(repeating: " ", count: 11) + stages]
     }
-
-    /// Stages that took less are not told.
-    private static let worthTelling: Duration = .milliseconds(10)
 
     /// What is under way, the oldest first, in at most `height` lines that are each at most `width` columns wide.
     func frame(at now: Duration, width: Int, height: Int, mark: String) -> [String] {
