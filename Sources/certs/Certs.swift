@@ -24,8 +24,8 @@ struct Certs: AsyncParsableCommand {
             CommandGroup(
                 name: "Look",
                 subcommands: [
-                    StatusCommand.self, HistoryCommand.self, InspectCommand.self, VerifyCommand.self, ProbeCommand.self,
-                    DriftCommand.self, ScanCommand.self,
+                    StatusCommand.self, TimelineCommand.self, HistoryCommand.self, InspectCommand.self,
+                    VerifyCommand.self, ProbeCommand.self, DriftCommand.self, ScanCommand.self,
                 ]),
             CommandGroup(name: "Maintain", subcommands: [MaintenanceCommand.self]),
             CommandGroup(

@@ -139,6 +139,37 @@ extension StatusReport.Entry {
     }
 }
 
+extension StatusReport.Entry {
+    /// Whether an endpoint was last seen serving another certificate.
+    package var isWronglyServed: Bool {
+        targets.contains { target in target.endpoints.contains { $0.matches == false } }
+    }
+
+    /// In the order of the report: what needs attention first, then what expires first.
+    package static func byUrgency(_ entries: [Self]) -> [Self] {
+        // Looked up once for each, not for each comparison.
+        let ranked = entries.map { (urgency: $0.urgency, notAfter: $0.notAfter ?? .distantPast, entry: $0) }
+        return ranked.sorted {
+            ($0.urgency, $0.notAfter, $0.entry.name) < ($1.urgency, $1.notAfter, $1.entry.name)
+        }.map(\.entry)
+    }
+
+    /// What needs attention first has the smallest: what clients see fail, what `certs` could not do, what it will do.
+    package var urgency: Int {
+        switch state {
+        case .expired: 0
+        case _ where isWronglyServed: 1
+        case .failing: 2
+        case .unreadable: 3
+        case .undeployed: 4
+        case .missing: 5
+        case .due: 6
+        case .waiting: 7
+        case .valid: 8
+        }
+    }
+}
+
 extension CertificateRecord {
     /// Days until notAfter, floored to a hundredth (14.4 minutes), so that the figure is stable between two scrapes;
     /// negative once expired.
@@ -165,8 +196,7 @@ extension RotationEngine {
             return StatusReport.Entry(declaration, states[name] ?? CertificateState(name: name), item, at: now)
         }
         if name == nil { entries += try await watchedEntries(at: now) }
-        entries.sort { ($0.notAfter ?? .distantPast, $0.name) < ($1.notAfter ?? .distantPast, $1.name) }
-        var report = StatusReport(certificates: entries)
+        var report = StatusReport(certificates: StatusReport.Entry.byUrgency(entries))
         report.channels = try await channelStatus()
         return report
     }

@@ -21,16 +21,20 @@ struct RotateCommand: AsyncParsableCommand {
     func run() async throws {
         guard !(all && !names.isEmpty) else { throw ValidationError("give names or --all, not both") }
         Interruption.finishesFirst()
-        let reporter = RotationReporter(isJSON: global.logFormat.isJSON)
+        let live = !dryRun && (all || names.count > 1) ? LiveProgress(global) : nil
+        let reporter = RotationReporter(isJSON: global.logFormat.isJSON, live: live)
+        defer { reporter.end() }
         let assembly = try await Assembly.make(global, progress: { reporter.report($0) })
         let wanted =
             all ? assembly.declarations.certificates.map(\.name) : try names.map { try assembly.declaration($0).name }
+        live?.expect(wanted.count)
         if dryRun { return try await printPreview(assembly.engine, wanted) }
         let recovered = try await assembly.engine.recover()
         let rotated =
             wanted.isEmpty && !all ? try await Self.rotateDue(assembly.engine) : await assembly.engine.rotate(wanted)
         // The CA is asked about a new certificate as soon as it is there.
         if rotated.contains(where: \.isRotated) { await assembly.engine.refreshHints() }
+        reporter.end()
         let results = Self.merged(recovered, rotated)
         try RotationResults(results).print(output.output)
         // After everything else: no channel can change what a rotation came to, or when.

@@ -7,7 +7,10 @@ import Foundation
 struct StatusCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "status", abstract: "The inventory: state, days left, due date, served or not.",
-        discussion: "Shows what was last seen; --observe looks at the endpoints first.")
+        discussion: """
+            What needs attention comes first. Shows what was last seen; --observe looks at the endpoints first. On a \
+            terminal the table has the columns that fit; elsewhere all of them.
+            """)
 
     @OptionGroup var global: GlobalOptions
     @OptionGroup var output: OutputOptions
@@ -24,8 +27,13 @@ struct StatusCommand: AsyncParsableCommand {
         let certificate = try name.map { try assembly.declaration($0).name }
         if rebuild { try await assembly.engine.reconcile() }
         if observe || rebuild { try await assembly.engine.observe(only: certificate.map { [$0] }) }
-        let report = try await assembly.engine.status(of: certificate, at: Date())
-        try Listing(document: report, items: report.certificates, columns: Self.columns).print(output.output)
+        let now = Date()
+        let report = try await assembly.engine.status(of: certificate, at: now)
+        if output.output == .table {
+            Terminal.print(StatusView(entries: report.certificates, now: now, style: .standardOutput).render())
+        } else {
+            try Listing(document: report, items: report.certificates, columns: Self.columns).print(output.output)
+        }
         for channel in report.channels where channel.consecutiveFailures > 0 {
             Terminal.note(
                 "the channel \(channel.channel) fails (\(channel.consecutiveFailures) times, \(channel.pending) messages "
@@ -62,7 +70,7 @@ struct StatusCommand: AsyncParsableCommand {
     }
 
     /// `2/2`: how many endpoints were last seen serving what they should.
-    private static func served(_ entry: StatusReport.Entry) -> String {
+    static func served(_ entry: StatusReport.Entry) -> String {
         let endpoints = entry.targets.flatMap(\.endpoints)
         guard !endpoints.isEmpty else { return "-" }
         return "\(endpoints.count { $0.matches == true })/\(endpoints.count)"

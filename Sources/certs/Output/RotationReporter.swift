@@ -6,12 +6,18 @@ import Synchronization
 /// One line a stage on stderr while rotations run, with the time since the rotation began: for people, or as JSON.
 final class RotationReporter: Sendable {
     private let isJSON: Bool
+    private let live: LiveProgress?
     /// The begin of each rotation, on a clock that nobody sets.
     private let started = Mutex<[String: ContinuousClock.Instant]>([:])
 
-    init(isJSON: Bool = false) { self.isJSON = isJSON }
+    /// - Parameter live: draws the progress instead, where a terminal shows it.
+    init(isJSON: Bool = false, live: LiveProgress? = nil) { (self.isJSON, self.live) = (isJSON, live) }
+
+    /// Nothing more will be reported: takes away what is not to stay.
+    func end() { live?.end() }
 
     func report(_ rotation: Rotation) {
+        if let live { return live.report(rotation, findings: Self.findings(of: rotation, after: "           ")) }
         let begin = started.withLock { known in
             let begin = known[rotation.id] ?? .now
             known[rotation.id] = begin
@@ -22,12 +28,17 @@ final class RotationReporter: Sendable {
         if isJSON { return Self.reportJSON(rotation, elapsed: (elapsed / 1000)) }
         let time = String(format: "%7.3fs", elapsed / 1000)
         let head = "\(time)  \(rotation.certificate) #\(rotation.revision)  "
-        Terminal.note(head + Self.sentence(rotation))
-        guard rotation.isFinished else { return }
-        for deployment in rotation.deployments {
+        Terminal.note(head + Self.painted(Self.sentence(rotation), rotation))
+        for line in Self.findings(of: rotation, after: head) { Terminal.note(line) }
+    }
+
+    /// A line for each finding of a rotation that has ended.
+    private static func findings(of rotation: Rotation, after head: String) -> [String] {
+        guard rotation.isFinished else { return [] }
+        return rotation.deployments.flatMap { deployment in
             // That others rotate beside it is no news on a terminal; the history has it.
-            for finding in deployment.findings where finding.id != "neighbour-renewed" {
-                Terminal.note("\(head)\(deployment.node): \(TerminalText.sanitized(finding.message)) [\(finding.id)]")
+            deployment.findings.filter { $0.id != "neighbour-renewed" }.map { finding in
+                "\(head)\(deployment.node): \(TerminalText.sanitized(finding.message)) [\(finding.id)]"
             }
         }
     }
@@ -85,12 +96,18 @@ final class RotationReporter: Sendable {
         return TerminalText.sanitized("asking\(issuer), because of \(change.from): \(change.message)")
     }
 
+    /// In colour once it has ended.
+    static func painted(_ sentence: String, _ rotation: Rotation) -> String {
+        guard rotation.isFinished else { return sentence }
+        return rotation.outcome == .committed ? Terminal.green(sentence) : Terminal.red(sentence)
+    }
+
     private static func end(_ rotation: Rotation) -> String {
         switch rotation.outcome {
-        case .committed: Terminal.green(rotation.deployments.isEmpty ? "✓ done: issued" : "✓ done: seen served")
-        case .rolledBack: Terminal.red("✗ rolled back: the old certificate is served again")
-        case .rollbackFailed: Terminal.red("✗ ROLLBACK FAILED: look at the target now")
-        case .failed, nil: Terminal.red("✗ failed: nothing live was touched")
+        case .committed: rotation.deployments.isEmpty ? "✓ done: issued" : "✓ done: seen served"
+        case .rolledBack: "✗ rolled back: the old certificate is served again"
+        case .rollbackFailed: "✗ ROLLBACK FAILED: look at the target now"
+        case .failed, nil: "✗ failed: nothing live was touched"
         }
     }
 }

@@ -21,6 +21,16 @@ enum Time {
 
     static func text(_ date: Date?) -> String { date.map { text($0) } ?? "-" }
 
+    /// `in 12 d`, `in 5 h`, `in 7 min`, `now`, `3 d ago`: how far away, in the unit of which there are at least two.
+    static func distance(to date: Date, from now: Date) -> String {
+        let seconds = date.timeIntervalSince(now)
+        let size = abs(seconds)
+        guard size >= 60, size.isFinite else { return "now" }
+        let (unit, length) = size >= 2 * 86400 ? ("d", 86400.0) : size >= 2 * 3600 ? ("h", 3600.0) : ("min", 60.0)
+        let count = "\(Int(min(size / length, 9_999_999))) \(unit)"
+        return seconds > 0 ? "in \(count)" : "\(count) ago"
+    }
+
     /// `2029-06-01`, `2029-06-01T12:00:00Z`, `2029-06-01T12:00:00+02:00`, or seconds since 1970 after `@`.
     static func parse(_ text: String) throws(CertsError) -> Date {
         if text.hasPrefix("@"), let seconds = Double(text.dropFirst()), seconds.isFinite, abs(seconds) < 1e12 {
