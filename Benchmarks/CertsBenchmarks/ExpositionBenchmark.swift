@@ -24,7 +24,7 @@ enum ExpositionBenchmark {
         let state = try await StateDirectory.open(at: directory, create: true)
         let database = try await Database.open(in: state)
         let now = PlannerBenchmark.now
-        let node = try NodeDeclaration(
+        let node = NodeDeclaration(
             id: NodeID(try Name("loadbalancer")), bundle: "/etc/haproxy/certs/",
             reload: .runtime(socket: "/run/haproxy/admin.sock"),
             endpoints: [])
