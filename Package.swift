@@ -52,6 +52,7 @@ let package = Package(
         .systemLibrary(name: "CLDNS", pkgConfig: "ldns", providers: [.apt(["libldns-dev"])]),
         .systemLibrary(name: "CMalloc"),
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+        .systemLibrary(name: "CLibPQ", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
 
         // Runs before `main`: OpenSSL without its clean-up at exit.
         .target(name: "COpenSSLStart", linkerSettings: [.linkedLibrary("crypto")]),
@@ -78,6 +79,7 @@ let package = Package(
                 "CertsCore", "CertsCrypto", "CertsGzip", logging, lifecycle,
                 .product(name: "AsyncAlgorithms", package: "swift-async-algorithms"),
             ]),
+        library("CertsMaintenance", ["CertsCore", "CertsHTTP", "CLibPQ", logging]),
         library(
             "CertsWeb",
             [
@@ -91,7 +93,7 @@ let package = Package(
             name: "certs",
             dependencies: [
                 "CertsCore", "CertsCrypto", "CertsHTTP", "CertsStore", "CertsIssuers", "CertsHAProxy", "CertsEngine",
-                "CertsNotify", "CertsWeb", "CMalloc", logging, lifecycle, unixSignals,
+                "CertsNotify", "CertsMaintenance", "CertsWeb", "CMalloc", logging, lifecycle, unixSignals,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Yams", package: "Yams"),
             ],
@@ -101,7 +103,7 @@ let package = Package(
         .executableTarget(
             name: "CertsBenchmarks",
             dependencies: [
-                "CertsCore", "CertsCrypto", "CertsStore", "CertsHAProxy", "CertsEngine", "CertsWeb", logging, lifecycle,
+                "CertsCore", "CertsCrypto", "CertsStore", "CertsHAProxy", "CertsEngine", "CertsGzip", logging,
             ],
             path: "Benchmarks/CertsBenchmarks", swiftSettings: strict),
 
@@ -116,6 +118,7 @@ let package = Package(
         tests("CertsNotifyTests", ["CertsNotify", "CertsHTTP"]),
         tests("CertsHAProxyTests", ["CertsHAProxy", "CertsStore"]),
         tests("CertsEngineTests", ["CertsEngine", "CertsStore", "CertsIssuers", "CertsHAProxy"]),
+        tests("CertsMaintenanceTests", ["CertsMaintenance", "CertsStore", logging]),
         tests("CertsWebTests", ["CertsWeb", "CertsHTTP"]),
         tests("CertsCommandTests", ["certs"]),
         tests("EndToEndTests", ["certs", "CertsHTTP"]),

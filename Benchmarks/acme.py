@@ -248,4 +248,5 @@ def main():
                     print(f"| {' | '.join(cells)} | {'yes' if reached else '**no**'} |", flush=True)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -13,6 +13,7 @@ struct Benchmarks {
                CertsBenchmarks plan DIRECTORY COUNT
                CertsBenchmarks due DIRECTORY ROUNDS
                CertsBenchmarks tick COUNT
+               CertsBenchmarks exposition COUNT ROUNDS
                CertsBenchmarks bundles DIRECTORY COUNT
                CertsBenchmarks probe LIST ROUNDS WIDTH
                CertsBenchmarks swaps SOCKET LIVE FRESH COUNT
@@ -42,6 +43,9 @@ struct Benchmarks {
         case "tick":
             let count = number()
             wait { try await TickBenchmark.run(count: count) }
+        case "exposition":
+            let (count, rounds) = (number(), number())
+            wait { try await ExpositionBenchmark.run(count: count, rounds: rounds) }
         case "bundles": try BundleFixtures.write(to: text(), count: number())
         case "probe":
             let (list, rounds, width) = (text(), number(), number())

@@ -25,7 +25,7 @@ package final class PublishedSnapshot: Sendable {
         }
 
         /// The whole exposition in the text format, in UTF-8; for what needs it in one piece.
-        package var metricsText: [UInt8] { (try? exposition.member()?.text()) ?? [] }
+        package var metricsText: [UInt8] { (try? exposition.text()) ?? [] }
     }
 
     /// Whether the planner that fills it lives.

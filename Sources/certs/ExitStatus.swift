@@ -20,7 +20,7 @@ extension ExitStatus {
     init(_ error: CertsError) {
         switch error.code {
         case .nameUnknown, .certificateMissing: self = .notFound
-        case .lockHeld, .clockStepped, .backoff, .stateInsecure, .targetForeignTransaction: self = .refused
+        case .lockHeld, .jobRefused, .clockStepped, .backoff, .stateInsecure, .targetForeignTransaction: self = .refused
         case .rolledBack: self = .rolledBack
         default: self = .failed
         }

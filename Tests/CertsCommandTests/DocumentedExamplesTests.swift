@@ -15,8 +15,8 @@ struct DocumentedExamplesTests {
         let text = try String(contentsOf: root.appending(path: document), encoding: .utf8)
         return text.components(separatedBy: "```yaml\n").dropFirst().compactMap { rest in
             let block = rest.components(separatedBy: "\n```")[0]
-            return ["version:", "issuers:", "certificates:", "targets:", "notifications:"].contains(
-                where: block.hasPrefix) ? block : nil
+            let keys = ["version:", "issuers:", "certificates:", "targets:", "notifications:", "maintenance:"]
+            return keys.contains(where: block.hasPrefix) ? block : nil
         }
     }
 
@@ -49,6 +49,7 @@ struct DocumentedExamplesTests {
         arguments: [
             ("README.md", 3), ("docs/configuration.md", 7), ("docs/notifications.md", 1), ("docs/haproxy.md", 3),
             ("docs/acme.md", 2),
+            ("docs/maintenance.md", 1),
         ])
     func areValid(document: String, count: Int) throws {
         let examples = try Self.examples(in: document)

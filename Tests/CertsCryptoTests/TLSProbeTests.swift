@@ -121,7 +121,7 @@ import Testing
         let error = try #require(throws: CertsError.self) {
             try TLSProbe(host: "127.0.0.1", port: LoopbackPort.reserve()).run()
         }
-        #expect(error.code == .probeFailed && error.message.contains("Connection refused"))
+        #expect(error.code == .probeUnreachable && error.message.contains("Connection refused"))
     }
 
     @Test(
@@ -131,11 +131,11 @@ import Testing
         let error = #expect(throws: CertsError.self) {
             try TLSProbe(host: host, port: 443, deadline: .seconds(2)).run()
         }
-        #expect(error?.code == .probeFailed || error?.code == .probeTimeout)
+        #expect(error?.code == .probeUnreachable || error?.code == .probeTimeout)
     }
 
     @Test("A port that cannot be is refused", arguments: [-1, 0, 65536, Int.max])
     func refusesPorts(_ port: Int) {
-        #expect(throws: CertsError(.probeFailed, "")) { try TLSProbe(host: "127.0.0.1", port: port).run() }
+        #expect(throws: CertsError(.probeUnreachable, "")) { try TLSProbe(host: "127.0.0.1", port: port).run() }
     }
 }

@@ -30,7 +30,9 @@ import Testing
         let port = listener.address.port
         let watched = [
             Self.endpoint(port, "www.example.com"), Self.endpoint(port, "other.example.com"),
-            Self.endpoint(port, "www.example.net"), Self.endpoint(try LoopbackPort.reserve(), "www.example.com"),
+            Self.endpoint(port, "www.example.net"),
+            // A name must not be taken for what happened.
+            Self.endpoint(try LoopbackPort.reserve(), "handshake.example.com"),
         ]
         let watch = EndpointWatch(
             prober: HandshakeProber(), inventory: world.database, anchors: [pki.root.certificate])

@@ -63,11 +63,27 @@ import Testing
     @Test func aChallengeThatTheCALooksAtAlreadyIsNoRefusal() async throws {
         ca.behaviour.pollsBeforeValid = 3
         ca.on(.authorization, calls: 2...Int.max, .reply(.page(502)))
-        await #expect(throws: CertsError.self) { try await issue() }
+        let solver = TracedSolver()
+        await #expect(throws: CertsError.self) { try await issue(solvers: [solver]) }
+        #expect(solver.shown.count == 1, "the CA may look yet")
         ca.clearScript()
         // As servers do that take an answer only once.
         ca.on(.challenge, .reply(.problem("malformed", "it is processing", status: 400)))
-        #expect(try await !issue(rotation: "2").isEmpty)
+        #expect(try await !issue(rotation: "2", solvers: [solver]).isEmpty)
+        #expect(ca.requests(.challenge).count == 1)
+        #expect(solver.shown.isEmpty && solver.removals == 1)
+    }
+
+    /// The CA decides while nobody listens: the answer is taken away all the same.
+    @Test func whatWasShownIsTakenAwayWhenTheCAHasDecidedMeanwhile() async throws {
+        ca.on(.authorization, calls: 2...Int.max, .reply(.page(502)))
+        let solver = TracedSolver()
+        await #expect(throws: CertsError.self) { try await issue(solvers: [solver]) }
+        #expect(solver.shown.count == 1)
+        ca.clearScript()
+        #expect(try await !issue(rotation: "2", solvers: [solver]).isEmpty)
+        #expect(ca.requests(.newOrder).count == 1)
+        #expect(solver.shown.isEmpty)
     }
 
     /// The answer arrives, what the CA says to it does not, and the repetition is refused.
@@ -83,6 +99,18 @@ import Testing
         ca.on(.challenge, .reply(.problem("malformed", "no", status: 400)))
         let error = await #expect(throws: CertsError.self) { try await issue() }
         #expect(error?.code == .issuerRefused)
+        ca.clearScript()
+        #expect(try await !issue(rotation: "2").isEmpty)
+        #expect(ca.requests(.newOrder).count == 2, "such an order can give nothing")
+    }
+
+    @Test func anOrderForOtherNamesIsNeverFollowed() async throws {
+        ca.behaviour.otherIdentifiers = ["evil.example.org"]
+        for rotation in 1...3 {
+            await #expect(throws: CertsError.self) { try await issue(rotation: "\(rotation)") }
+        }
+        #expect(ca.requests(.challenge).isEmpty)
+        #expect(ca.requests(.authorization).isEmpty)
     }
 
     // MARK: Chains
@@ -112,9 +140,10 @@ import Testing
     // MARK: Proofs
 
     @Test func aProofThatCouldNotBeTakenAwayIsTakenAwayByTheNextOrder() async throws {
-        let broken = TracedSolver(removals: 1)
+        let broken = TracedSolver(removals: 2)
         #expect(try await !issue(solvers: [broken]).isEmpty)
         #expect(broken.shown.count == 1)
+        #expect(broken.shown.first?.recordName == "place of messenger.example.com")
         let records = OrderRecords(files: scene.state, certificate: try Name("messenger"), keyType: "ecdsa")
         #expect(try await records.shownProofs().map(\.proof) == Array(broken.shown))
         #expect(try await !issue(rotation: "2", solvers: [broken]).isEmpty)
@@ -122,8 +151,18 @@ import Testing
         #expect(try await records.shownProofs().isEmpty)
     }
 
+    /// As with two zones at two providers: what the other one says of the record does not count.
+    @Test func oneOfTwoSolversTakesItAway() async throws {
+        let other = TracedSolver(removals: 100, isMeant: false)
+        let own = TracedSolver()
+        #expect(try await !issue(solvers: [other, own]).isEmpty)
+        let records = OrderRecords(files: scene.state, certificate: try Name("messenger"), keyType: "ecdsa")
+        #expect(try await records.shownProofs().isEmpty)
+        #expect(own.removals == 1)
+    }
+
     @Test func aProofOfAnotherIssuerWaitsForThatOne() async throws {
-        let broken = TracedSolver(removals: 1)
+        let broken = TracedSolver(removals: 2)
         #expect(try await !issue(solvers: [broken]).isEmpty)
         let left = broken.shown
         let second = ACMEIssuer(
@@ -199,17 +238,27 @@ import Testing
 final class TracedSolver: ChallengeSolver {
     let type = ChallengeType.http01
     private let checkFails: Bool
-    private let state: Mutex<(shown: Set<ChallengeProof>, failingRemovals: Int)>
+    private let meant: Bool
+    private let state: Mutex<(shown: Set<ChallengeProof>, failingRemovals: Int, removals: Int)>
 
     /// - Parameter removals: how many of the first removals fail.
-    init(checkFails: Bool = false, removals: Int = 0) {
+    init(checkFails: Bool = false, removals: Int = 0, isMeant: Bool = true) {
         self.checkFails = checkFails
-        state = Mutex(([], removals))
+        meant = isMeant
+        state = Mutex(([], removals, 0))
     }
 
     var shown: Set<ChallengeProof> { state.withLock { $0.shown } }
+    /// That succeeded.
+    var removals: Int { state.withLock { $0.removals } }
 
-    func isMeant(for identifier: AlternativeName, isWildcard: Bool) -> Bool { true }
+    func isMeant(for identifier: AlternativeName, isWildcard: Bool) -> Bool { meant }
+
+    func located(_ proof: ChallengeProof) async throws -> ChallengeProof {
+        var located = proof
+        located.recordName = "place of \(proof.identifier.value)"
+        return located
+    }
 
     func present(_ proof: ChallengeProof) async throws {
         state.withLock { _ = $0.shown.insert(proof) }
@@ -226,6 +275,7 @@ final class TracedSolver: ChallengeSolver {
                 throw CertsError(.dnsUpdateRefused, "REFUSED", hint: "correct the key")
             }
             state.shown.remove(proof)
+            state.removals += 1
         }
     }
 }

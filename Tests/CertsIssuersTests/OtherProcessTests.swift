@@ -70,12 +70,38 @@ import Testing
         ca.next(.keyChange, act)
         await #expect(throws: (any Error).self) { try await issuer.accounts.rollOver() }
         // Once more, at once: the key that the CA knows is not overwritten.
-        let again = try await scene.issuer(ca).accounts.rollOver()
+        let again = try await issuer.accounts.rollOver()
         #expect(again.url == before.url)
         let found = try await scene.issuer(ca).session.findAccount(key: again.key)
         #expect(found?.url == before.url)
         #expect(try await issuer.session.findAccount(key: before.key) == nil)
         #expect(try await scene.issuer(ca).accounts.account().isSame(as: again))
+    }
+
+    /// The CA takes no key of that kind, and says so of the question whose account it is, too.
+    @Test func aKeyThatTheCADoesNotTakeIsNotKept() async throws {
+        let scene = try await ACMEScene()
+        let ca = try ScriptedCA(in: scene.directory)
+        defer { ca.stop() }
+        let issuer = try scene.issuer(ca)
+        let before = try await issuer.accounts.account()
+        ca.next(.keyChange, .reply(.problem("badPublicKey", "not this curve", status: 400)))
+        ca.next(.newAccount, .reply(.problem("badPublicKey", "not this curve", status: 400)))
+        await #expect(throws: ACMEFailure.self) { try await issuer.accounts.rollOver() }
+        #expect(try await scene.issuer(ca).accounts.account().isSame(as: before))
+        #expect(try await !scene.issuer(ca).chain(ACMEScene.request(.generate(.ecdsaP256))).isEmpty)
+    }
+
+    @Test func aDeactivationWhoseAnswerWasLostIsFinished() async throws {
+        let scene = try await ACMEScene()
+        let ca = try ScriptedCA(in: scene.directory)
+        defer { ca.stop() }
+        let before = try await scene.issuer(ca).accounts.account()
+        ca.next(.account, .loseReply)
+        ca.on(.account, calls: 2...2, .reply(.problem("unauthorized", "the account is deactivated", status: 403)))
+        try await scene.issuer(ca).deactivateAccount()
+        #expect(try await scene.issuer(ca).accounts.existing() == nil)
+        #expect(try await scene.issuer(ca).accounts.account().url != before.url)
     }
 
     @Test func aRolloverThatIsRefusedLeavesTheKey() async throws {

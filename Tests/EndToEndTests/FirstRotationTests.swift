@@ -48,6 +48,22 @@ import Testing
         #expect(try await scene.servedByOpenSSL() == after)
     }
 
+    @Test func `a name that is added to a certificate is served by it, where the default certificate was before`()
+        async throws
+    {
+        let (scene, added) = (try await RotationScene.make(), "chat.example.com")
+        try await scene.certs("rotate", exits: 0)
+        #expect(try await scene.served(added) == scene.standard.certificate.record.sha256)
+        try scene.writeConfiguration {
+            $0.replacingOccurrences(
+                of: "dnsNames: [\(RotationScene.name)]", with: "dnsNames: [\(RotationScene.name), \(added)]")
+        }
+        try await scene.certs("rotate", exits: 0)
+        #expect(try await scene.expectOneTruth().revision == 2)
+        #expect(try await scene.served(added) == (try await scene.served()))
+        #expect(try await scene.served("other.example.com") == scene.standard.certificate.record.sha256)
+    }
+
     @Test func `a restart of HAProxy serves the same, and its own check passes`() async throws {
         let scene = try await RotationScene.make()
         try await scene.certs("rotate", exits: 0)

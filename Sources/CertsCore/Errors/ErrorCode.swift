@@ -78,12 +78,22 @@ extension CertsError.Code {
     // Proof.
     package static let probeFailed = Self("probe.failed")
     package static let probeTimeout = Self("probe.timeout")
+    package static let probeUnreachable = Self("probe.unreachable")
     package static let servedOther = Self("served.other")
     package static let rolledBack = Self("rotation.rolledBack")
     package static let rollbackFailed = Self("rotation.rollbackFailed")
 
     // Telling people.
     package static let notificationFailed = Self("notification.failed")
+
+    // Maintenance.
+    package static let databaseUnreachable = Self("database.unreachable")
+    package static let databaseRefused = Self("database.refused")
+    package static let databaseTimeout = Self("database.timeout")
+    package static let databaseFailed = Self("database.failed")
+    /// A guard holds the job back; nothing was changed.
+    package static let jobRefused = Self("job.refused")
+    package static let redisFailed = Self("redis.failed")
 
     // Time, policy, the rest.
     package static let clockStepped = Self("clock.stepped")

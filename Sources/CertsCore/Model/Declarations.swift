@@ -11,11 +11,13 @@ package struct Declarations: Sendable {
     package var schedule: ScheduleDeclaration
     package var notifications: NotificationsDeclaration
     package var watch: WatchDeclaration
+    package var maintenance: MaintenanceDeclaration
 
     package init(
         stateDirectory: String, issuers: [IssuerDeclaration] = [], certificates: [CertificateDeclaration] = [],
         targets: [TargetDeclaration] = [], server: ServerDeclaration = .init(), schedule: ScheduleDeclaration = .init(),
-        notifications: NotificationsDeclaration = .init(), watch: WatchDeclaration = .init()
+        notifications: NotificationsDeclaration = .init(), watch: WatchDeclaration = .init(),
+        maintenance: MaintenanceDeclaration = .init()
     ) {
         self.stateDirectory = stateDirectory
         self.issuers = issuers
@@ -25,6 +27,7 @@ package struct Declarations: Sendable {
         self.schedule = schedule
         self.notifications = notifications
         self.watch = watch
+        self.maintenance = maintenance
     }
 
     /// The nodes of the targets of `certificate`, in the order in which they are deployed.

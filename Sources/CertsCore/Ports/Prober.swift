@@ -8,7 +8,7 @@ package protocol Prober: Sendable {
     ///   - endpoint: its server name is the SNI to send; `nil` sends none.
     ///   - client: the TLS versions and key types that are offered.
     ///   - deadline: for everything together.
-    /// - Throws: `probe.failed`, `probe.timeout`.
+    /// - Throws: `probe.unreachable` without a connection, `probe.failed` without a handshake, `probe.timeout`.
     func probe(_ endpoint: Endpoint, as client: ClientProfile, deadline: Duration) async throws -> ServedCertificate
 }
 

@@ -23,6 +23,7 @@ extension RevisionManifest {
             rotation: earlier.contains(.record) ? nil : try container.decodeIfPresent(Rotation.self, forKey: .rotation))
         schema = try container.decode(Int.self, forKey: .schema)
         revocation = try container.decodeIfPresent(Revocation.self, forKey: .revocation)
+        keyCompromisedAt = try container.decodeIfPresent(Date.self, forKey: .keyCompromisedAt)
     }
 }
 

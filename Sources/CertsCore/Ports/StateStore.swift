@@ -77,9 +77,11 @@ package struct RevisionManifest: Sendable, Hashable, Codable {
     package var rotation: Rotation?
     /// That its issuer has taken it back: it is never deployed again.
     package var revocation: Revocation?
+    /// Since when it is known that somebody else has a key of it: no new certificate gets that key.
+    package var keyCompromisedAt: Date?
 
     enum CodingKeys: String, CodingKey {
-        case schema, certificate, revision, requested, records, issuedAt, rotation, revocation
+        case schema, certificate, revision, requested, records, issuedAt, rotation, revocation, keyCompromisedAt
     }
 
     package init(
@@ -100,6 +102,9 @@ extension RevisionManifest {
     package var record: CertificateRecord {
         records.min { $0.notAfter < $1.notAfter } ?? CertificateRecord()
     }
+
+    /// Whether somebody else has a key of it, as far as we were told.
+    package var isKeyCompromised: Bool { keyCompromisedAt != nil || revocation?.reason == .keyCompromise }
 
     /// The fingerprints of the other leaves.
     package var alternates: [Fingerprint] {

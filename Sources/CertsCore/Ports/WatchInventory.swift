@@ -2,7 +2,7 @@
 package protocol WatchInventory: Sendable {
     /// The certificates found by scans.
     func scannedFiles() async throws -> [ScannedFile]
-    /// What `transform` makes of each, by path; one is in memory at a time.
+    /// Calls `body` with each, by path; one is in memory at a time.
     func forEachScannedFile(_ body: @escaping @Sendable (ScannedFile) throws -> Void) async throws
     /// The files by path, without what is in them: all that a scan needs to know what has changed.
     func knownFiles() async throws -> [String: ScannedFile.Known]

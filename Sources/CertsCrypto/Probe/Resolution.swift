@@ -14,10 +14,10 @@ enum Resolution {
 
     static let maximumAddresses = 16
 
-    /// - Throws: `probe.failed` for a name that does not resolve, `probe.timeout`.
+    /// - Throws: `probe.unreachable` for a name that does not resolve, `probe.timeout`.
     static func addresses(of host: String, port: UInt16, limit: Deadline) throws(CertsError) -> [Address] {
         guard !host.isEmpty, host.utf8.count <= 253, !host.utf8.contains(0) else {
-            throw CertsError(.probeFailed, "'\(host)' is not a host name", hint: "check the address")
+            throw CertsError(.probeUnreachable, "'\(host)' is not a host name", hint: "check the address")
         }
         if IPAddress(host) != nil || host.contains("%") {
             return try lookUp(host, port, AI_NUMERICHOST).get()
@@ -50,7 +50,7 @@ enum Resolution {
         guard code == 0 else {
             return .failure(
                 CertsError(
-                    .probeFailed, "the name '\(host)' has no address: \(String(cString: gai_strerror(code)))",
+                    .probeUnreachable, "the name '\(host)' has no address: \(String(cString: gai_strerror(code)))",
                     hint: "check the name and the resolver of this host", retry: .later))
         }
         defer { freeaddrinfo(list) }

@@ -43,10 +43,10 @@ struct SocketConnection: ~Copyable {
     /// Tries the addresses of `host` in the resolver's order; each gets an equal share of the time that is left.
     init(host: String, port: Int, limit: Deadline) throws(CertsError) {
         guard let port = UInt16(exactly: port), port > 0 else {
-            throw CertsError(.probeFailed, "\(port) is not a port", hint: "use 1 to 65535")
+            throw CertsError(.probeUnreachable, "\(port) is not a port", hint: "use 1 to 65535")
         }
         let addresses = try Resolution.addresses(of: host, port: port, limit: limit)
-        var last = CertsError(.probeFailed, "the name has no address", hint: "check the name")
+        var last = CertsError(.probeUnreachable, "the name has no address", hint: "check the name")
         for (index, address) in addresses.enumerated() {
             if limit.isOver { throw Deadline.timeout("no connection") }
             do throws(CertsError) {
@@ -65,7 +65,7 @@ struct SocketConnection: ~Copyable {
     private static func connect(_ address: Resolution.Address, limit: Deadline) throws(CertsError) -> Int32 {
         let type = Int32(SOCK_STREAM.rawValue) | Int32(SOCK_NONBLOCK.rawValue) | Int32(SOCK_CLOEXEC.rawValue)
         let descriptor = socket(address.family, type, Int32(IPPROTO_TCP))
-        guard descriptor >= 0 else { throw failure("no socket", errno) }
+        guard descriptor >= 0 else { throw failure("no socket", errno, as: .probeUnreachable) }
         let result = address.bytes.withUnsafeBytes { bytes in
             bytes.withMemoryRebound(to: sockaddr.self) { rebound in
                 rebound.baseAddress.map { Foundation.connect(descriptor, $0, socklen_t(bytes.count)) } ?? -1
@@ -74,15 +74,15 @@ struct SocketConnection: ~Copyable {
         do throws(CertsError) {
             if result != 0 {
                 guard errno == EINPROGRESS || errno == EINTR else {
-                    throw failure("cannot connect to \(address.text)", errno)
+                    throw failure("cannot connect to \(address.text)", errno, as: .probeUnreachable)
                 }
                 try wait(descriptor, POLLOUT, limit, "no connection to \(address.text)")
                 var code: Int32 = 0
                 var size = socklen_t(MemoryLayout<Int32>.size)
                 guard getsockopt(descriptor, SOL_SOCKET, SO_ERROR, &code, &size) == 0 else {
-                    throw failure("cannot connect to \(address.text)", errno)
+                    throw failure("cannot connect to \(address.text)", errno, as: .probeUnreachable)
                 }
-                if code != 0 { throw failure("cannot connect to \(address.text)", code) }
+                if code != 0 { throw failure("cannot connect to \(address.text)", code, as: .probeUnreachable) }
             }
             return descriptor
         } catch {
@@ -143,9 +143,11 @@ struct SocketConnection: ~Copyable {
         }
     }
 
-    private static func failure(_ what: String, _ code: Int32) -> CertsError {
+    private static func failure(
+        _ what: String, _ code: Int32, as kind: CertsError.Code = .probeFailed
+    ) -> CertsError {
         CertsError(
-            .probeFailed, "\(what): \(String(cString: strerror(code)))",
+            kind, "\(what): \(String(cString: strerror(code)))",
             hint: code == ECONNREFUSED
                 ? "see whether the server runs and listens there" : "check address, port and network",
             retry: .later)

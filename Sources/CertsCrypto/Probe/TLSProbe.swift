@@ -49,7 +49,8 @@ package struct TLSProbe: Sendable {
 
     /// Connects and shakes hands. BLOCKING for up to ``deadline``: only on a blocking pool.
     ///
-    /// - Throws: `probe.timeout` at the deadline, `probe.failed` for everything else; both may be tried again.
+    /// - Throws: `probe.timeout` at the deadline, `probe.unreachable` without a connection, `probe.failed` for everything
+    ///   else; all may be tried again.
     package func run() throws(CertsError) -> ProbeResult {
         let limit = Deadline(deadline)
         do throws(CertsError) {
@@ -60,7 +61,7 @@ package struct TLSProbe: Sendable {
         } catch {
             OpenSSLErrors.clear()
             throw CertsError(
-                error.code == .probeTimeout ? .probeTimeout : .probeFailed, "\(endpoint): \(error.message)",
+                [.probeTimeout, .probeUnreachable].contains(error.code) ? error.code : .probeFailed, "\(endpoint): \(error.message)",
                 subject: endpoint, hint: error.hint, retry: .later)
         }
     }

@@ -23,6 +23,7 @@ package struct ExpositionWriter {
     private let endpoints: [Name: [Endpoint]]
     private let counts: [Name: RotationCounts]
     private let chains: [Name: Chain]
+    private let watchedLabels: Set<String>
     private var samples = SampleWriter()
     private var written: Set<Name> = []
     private(set) var conditions: [CertificateState.Condition: Int] = [:]
@@ -37,6 +38,7 @@ package struct ExpositionWriter {
         self.now = now
         self.declarations = declarations
         self.chains = chains
+        watchedLabels = Set(declarations.watch.endpoints.map(\.label))
         declared = Dictionary(
             declarations.certificates.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
         endpoints = Dictionary(
@@ -165,7 +167,7 @@ package struct ExpositionWriter {
 
     /// Adds a watched endpoint; one that is not declared is left out.
     package mutating func add(_ sighting: EndpointSighting) throws {
-        guard declarations.watch.endpoints.contains(where: { $0.label == sighting.label }) else { return }
+        guard watchedLabels.contains(sighting.label) else { return }
         let labels = try add(
             sighting.facts, instance: sighting.address, certificate: sighting.label,
             source: WatchDeclaration.endpointSource)

@@ -46,6 +46,14 @@ package struct RenderedExposition: Sendable {
         end = .empty
     }
 
+    /// The whole in the text format, in UTF-8; for what needs it in one piece.
+    package func text() throws -> [UInt8] { try GzipMember(families.flatMap { [$0.heads[.text] ?? .empty, $0.body] }).text() }
+
+    /// Without the families whose names begin with `prefix`.
+    package func without(prefix: String) throws -> RenderedExposition {
+        try RenderedExposition(families.filter { !$0.name.hasPrefix(prefix) })
+    }
+
     /// The parts of the families that `filters` name, in one format.
     ///
     /// - Parameter filters: names of families, or beginnings of names that end in `*`; empty: all.

@@ -11,6 +11,8 @@ package actor SnapshotPublisher {
     private let published: PublishedSnapshot
     private let version: String
     private let loadedAt: Date
+    /// Of what the engine does not know.
+    private let more: @Sendable () async throws -> [MetricFamily]
     private var lastRendered: ContinuousClock.Instant?
     private var lastDuration = Duration.zero
     private var hasTicked = false
@@ -21,11 +23,15 @@ package actor SnapshotPublisher {
     private var running: Task<Void, Never>?
     private var queued: Task<Void, Never>?
 
-    package init(context: EngineContext, published: PublishedSnapshot, version: String) {
+    package init(
+        context: EngineContext, published: PublishedSnapshot, version: String,
+        more: @escaping @Sendable () async throws -> [MetricFamily] = { [] }
+    ) {
         self.context = context
         self.published = published
         self.version = version
         loadedAt = context.now
+        self.more = more
     }
 
     /// Other processes (`certs rotate` by hand) change the inventory too: they show after this time at the latest.
@@ -77,20 +83,24 @@ package actor SnapshotPublisher {
         let start = ContinuousClock.now
         lastRendered = start
         do {
-            var (exposition, unknown) = try await written(start)
-            if !unknown.isEmpty {
-                await readChains(unknown)
-                (exposition, _) = try await written(start)
-            }
             published.replace(
                 with: .init(
-                    exposition: exposition,
+                    exposition: try await rendered(),
                     readiness: hasTicked ? .ready : .notReady(reason: "the planner has not run yet"),
                     renderedAt: context.now))
         } catch {
             context.logger.error("the exposition could not be rendered: \(CertsError.wrapping(error))")
         }
         lastDuration = ContinuousClock.now - start
+    }
+
+    /// What is known now, rendered and not published: for who needs it once, and has to know when that fails.
+    package func rendered() async throws -> RenderedExposition {
+        let start = ContinuousClock.now
+        let (exposition, unknown) = try await written(start)
+        guard !unknown.isEmpty else { return exposition }
+        await readChains(unknown)
+        return try await written(start).0
     }
 
     private typealias Unknown = [(name: Name, revision: Int, slots: [KeyType?])]
@@ -104,6 +114,7 @@ package actor SnapshotPublisher {
             requests: context.requests.current, loadedAt: loadedAt)
         let channels = NotificationMetrics.families(
             context.declarations.notifications, try await context.notifications?.channelRecords() ?? [])
+        let others = try await channels + more()
         let sightings = try await inventory.sightings()
         let writer = Mutex(
             ExpositionWriter(
@@ -124,7 +135,7 @@ package actor SnapshotPublisher {
                         "certs_scrape_duration_seconds", .gauge,
                         help: "How long the rendering of this text took; a scrape only hands it out.",
                         samples: [.init((elapsed * 1000).rounded() / 1000)])
-                ] + channels + ProcessMetrics.families(version: version)
+                ] + others + ProcessMetrics.families(version: version)
             }
             return (exposition, writer.unknownChains)
         }

@@ -96,4 +96,15 @@ extension EngineContext {
     }
 
     private static let neighbourLimit = 2
+
+    /// base64 of the SHA-256 of each public key of the certificate whose private half somebody else has.
+    func compromisedKeys(of certificate: Name) async throws -> Set<String> {
+        var keys: Set<String> = []
+        for revision in try await revisions.revisions(of: certificate) {
+            guard let manifest = try? await manifest(of: certificate, revision: revision), manifest.isKeyCompromised
+            else { continue }
+            keys.formUnion(manifest.records.map(\.spkiSHA256))
+        }
+        return keys
+    }
 }

@@ -58,11 +58,13 @@ extension RotationEngine {
     /// Renews, deploys and verifies first, then has the old revision revoked. Where the new one is not seen served,
     /// nothing is revoked.
     ///
+    /// For a key that somebody else has, the new certificate gets another one, and every revision with that key is revoked.
+    ///
     /// - Parameter revision: `nil`: the current one.
     /// - Returns: the rotation, and what was revoked.
     package func replaceAndRevoke(
         _ name: Name, revision: Int?, reason: RevocationReason, byKey: Bool = false
-    ) async throws -> (rotation: Result, revoked: Int?) {
+    ) async throws -> (rotation: Result, revoked: [Int]) {
         guard let old = try await revisionToReplace(name, revision) else {
             throw CertsError(
                 .certificateMissing, "nothing has been issued for '\(name)' yet", subject: name.rawValue,
@@ -74,20 +76,20 @@ extension RotationEngine {
                 .usage, "the issuer '\(signer)' that signed revision \(old) cannot revoke, or is not declared",
                 subject: name.rawValue, hint: "revoke at the CA itself")
         }
+        // Remembered before anything else: whatever comes of this, no later renewal takes the key again.
+        let sharers = reason == .keyCompromise ? try await markCompromised(name, old) : []
         let result =
             await rotate([name], because: reason == .keyCompromise ? .compromised : .requested).first
             ?? .failed(name, CertsError(.internal, "the rotation has no result"))
-        guard case .rotated(let rotation) = result, rotation.outcome == .committed, rotation.revision != old else {
-            return (result, nil)
+        guard case .rotated(let rotation) = result, rotation.outcome == .committed, rotation.revision != old,
+            !sharers.contains(rotation.revision)
+        else { return (result, []) }
+        var revoked: [Int] = []
+        for revision in [old] + sharers where try await isWorthRevoking(name, revision) || revision == old {
+            try await revoke(name, revision: revision, reason: reason, byKey: byKey)
+            revoked.append(revision)
         }
-        if reason == .keyCompromise, try await shareKey(name, rotation.revision, old) {
-            throw CertsError(
-                .keyMismatch,
-                "revision \(rotation.revision), which is served now, has a key of revision \(old): nothing was revoked",
-                subject: name.rawValue, hint: "run the same once more: it gets a new key")
-        }
-        try await revoke(name, revision: old, reason: reason, byKey: byKey)
-        return (result, old)
+        return (result, revoked)
     }
 
     private func revisionToReplace(_ name: Name, _ revision: Int?) async throws -> Int? {
@@ -95,17 +97,43 @@ extension RotationEngine {
         return try await context.revisions.currentRevision(of: name)
     }
 
+    private func isWorthRevoking(_ name: Name, _ revision: Int) async throws -> Bool {
+        let manifest = try await context.manifest(of: name, revision: revision)
+        return manifest.revocation == nil && manifest.records.contains { $0.notAfter > context.now }
+            && context.issuers[manifest.requested.issuer] is any RevokingIssuer
+    }
+
     // MARK: A key that somebody else has
 
-    /// Whether an open rotation may end with a key that was used before: it deploys what was issued already, or it began
-    /// before the key was known to be lost and takes keys again.
-    func mayUseOldKey(_ open: Rotation) async throws -> Bool {
-        guard open.purpose == .issue else { return true }
-        guard open.reason != .compromised else { return false }
-        if open.step == .key { return true }
-        let keys = try await publicKeys(open.certificate, open.revision)
-        for revision in try await context.revisions.revisions(of: open.certificate) where revision != open.revision {
-            if try await !keys.isDisjoint(with: publicKeys(open.certificate, revision)) { return true }
+    /// Remembers that the keys of a revision are no secret any longer.
+    /// - Returns: the other issued revisions with one of them.
+    private func markCompromised(_ name: Name, _ revision: Int) async throws -> [Int] {
+        let lock = try await context.revisions.lock(name)
+        defer { lock.release() }
+        let keys = Set(try await context.manifest(of: name, revision: revision).records.map(\.spkiSHA256))
+        var sharers: [Int] = []
+        for other in try await context.revisions.revisions(of: name) {
+            guard var manifest = try? await context.manifest(of: name, revision: other),
+                !keys.isDisjoint(with: manifest.records.map(\.spkiSHA256))
+            else { continue }
+            if other != revision { sharers.append(other) }
+            guard manifest.keyCompromisedAt == nil else { continue }
+            manifest.keyCompromisedAt = context.now
+            try await context.revisions.write(try manifest.encoded(), to: .manifest, of: name, revision: other)
+        }
+        return sharers
+    }
+
+    /// Whether an open rotation ends with a key that somebody else has: it has taken one before that was known, or deploys
+    /// what has one.
+    func hasCompromisedKey(_ open: Rotation) async throws -> Bool {
+        let compromised = try await context.compromisedKeys(of: open.certificate)
+        for slot in [nil] + KeyType.allCases.map(Optional.some) {
+            guard
+                let pem = try await context.revisions.read(
+                    .key(slot), of: open.certificate, revision: open.revision)
+            else { continue }
+            if compromised.contains(try PrivateKey(pem: pem).spkiSHA256) { return true }
         }
         return false
     }
@@ -113,12 +141,12 @@ extension RotationEngine {
     /// Ends an open rotation that has not touched a node yet, so that one with a new key can begin.
     /// - Throws: `lock.held` where it has: what is live must be brought to an end first.
     func abandonForNewKey(_ open: Rotation) async throws {
-        guard !open.deployments.contains(where: \.isTouched) else {
+        let name = open.certificate
+        guard !open.deployments.contains(where: { $0.isTouched }) else {
             throw CertsError(
-                .lockHeld,
-                "a rotation of '\(open.certificate)' with the old key is in the step \(open.step.rawValue)",
-                subject: open.certificate.rawValue,
-                hint: "bring it to its end with `certs rotate \(open.certificate)`, then run this once more")
+                .lockHeld, "a rotation of '\(name)' with the old key is in the step \(open.step.rawValue)",
+                subject: name.rawValue,
+                hint: "bring it to its end with `certs rotate \(name)`, then run this once more")
         }
         var abandoned = open
         abandoned.fail(
@@ -126,19 +154,20 @@ extension RotationEngine {
             at: context.now)
         var runner = RotationRunner(context: context, abandoned, resuming: true)
         _ = try await runner.advance()
+        try await forgetIssued(name, open.revision)
     }
 
-    private func shareKey(_ name: Name, _ first: Int, _ second: Int) async throws -> Bool {
-        try await !publicKeys(name, first).isDisjoint(with: publicKeys(name, second))
-    }
-
-    /// SubjectPublicKeyInfo of the keys of a revision, whatever slots they are in.
-    private func publicKeys(_ name: Name, _ revision: Int) async throws -> Set<Data> {
-        var keys: Set<Data> = []
-        for slot in [nil] + KeyType.allCases.map(Optional.some) {
-            guard let pem = try await context.revisions.read(.key(slot), of: name, revision: revision) else { continue }
-            keys.insert(try PrivateKey(pem: pem).publicKeyDER)
-        }
-        return keys
+    /// What was issued with the key is not deployed later, either.
+    private func forgetIssued(_ name: Name, _ revision: Int) async throws {
+        guard var state = try await context.inventory.state(of: name), state.issuedRevision == revision,
+            state.revision != revision
+        else { return }
+        state.issuedRevision = state.revision
+        let current: RevisionManifest? =
+            if let revision = state.revision { try await context.manifest(of: name, revision: revision) } else { nil }
+        (state.record, state.requested) = (current?.record, current?.requested)
+        context.refreshHintCheck(of: &state)
+        context.refreshDueDate(of: &state, try? context.declaration(of: name))
+        try await context.inventory.save(state)
     }
 }

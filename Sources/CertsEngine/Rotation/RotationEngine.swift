@@ -95,7 +95,7 @@ package struct RotationEngine: Sendable {
     package func rotate(_ names: [Name], because reason: PlanReason = .requested) async -> [Result] {
         await carryOut(names) { name in
             if let open = try await openRotation(of: name) {
-                guard reason == .compromised, try await mayUseOldKey(open) else {
+                guard reason == .compromised, try await hasCompromisedKey(open) else {
                     return .rotation(open, resuming: true)
                 }
                 try await abandonForNewKey(open)
@@ -143,7 +143,9 @@ package struct RotationEngine: Sendable {
 
     private func earlierRevision(than current: Int, of name: Name) async throws -> Int {
         for revision in try await context.revisions.revisions(of: name).reversed() where revision < current {
-            if let manifest = try? await context.manifest(of: name, revision: revision), manifest.revocation == nil {
+            if let manifest = try? await context.manifest(of: name, revision: revision), manifest.revocation == nil,
+                !manifest.isKeyCompromised
+            {
                 return revision
             }
         }

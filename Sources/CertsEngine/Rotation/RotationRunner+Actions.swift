@@ -55,12 +55,13 @@ extension RotationRunner {
     /// The key of the current revision, if it is of the same algorithm; the slots may have been others then.
     private func currentKey(of certificate: Name, _ member: KeyPolicy.Member) async throws -> PrivateKey? {
         guard let current = try await context.revisions.currentRevision(of: certificate) else { return nil }
+        let compromised = try await context.compromisedKeys(of: certificate)
         for slot in [member.slot, nil, member.algorithm.keyType] {
             guard let pem = try await context.revisions.read(.key(slot), of: certificate, revision: current) else {
                 continue
             }
             let key = try PrivateKey(pem: pem)
-            if key.algorithm == member.algorithm { return key }
+            if key.algorithm == member.algorithm, !compromised.contains(key.spkiSHA256) { return key }
         }
         return nil
     }

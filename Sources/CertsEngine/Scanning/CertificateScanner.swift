@@ -59,7 +59,7 @@ package struct CertificateScanner: Sendable {
             return before.stamp != entry.stamp || !before.isSettled || mayBeCured
                 || (directory != nil && before.source != directory?.name)
         }
-        var changes = Changes(try await inventory.scannedFiles(at: due.map(\.path)))
+        var changes = Changes(try await inventory.scannedFiles(at: due.map(\.path).filter { known[$0] != nil }))
         for file in await read(due, directory?.name, passphrase, now) { changes.add(file) }
         for problem in tree.problems {
             changes.add(

@@ -28,6 +28,8 @@ package struct CertificateWatch: Sendable {
     package struct Look: Sendable {
         package var directories: [String] = []
         package var summaries: [(directory: WatchedDirectory, summary: CertificateScanner.Summary)] = []
+        /// Whether what was found, or that a directory is not there, could be recorded for each of them.
+        package var isRecorded = true
         package var isChanged: Bool { summaries.contains { $0.summary.isChanged } }
     }
 
@@ -40,6 +42,7 @@ package struct CertificateWatch: Sendable {
                 look.directories += summary.directories
                 look.summaries.append((directory, summary))
             } catch {
+                look.isRecorded = false
                 context.logger.error(
                     "a watched directory could not be scanned: \(CertsError.wrapping(error))",
                     metadata: ["source": "\(directory.name)"])
@@ -49,22 +52,29 @@ package struct CertificateWatch: Sendable {
     }
 
     /// Shakes hands with all endpoints.
-    package func probe() async {
+    ///
+    /// - Returns: whether what was seen could be recorded.
+    package func probe() async -> Bool {
         do {
             try await endpoints.look(at: context.declarations.watch.endpoints, now: { [context] in context.now })
+            return true
         } catch {
             context.logger.error("the watched endpoints could not be recorded: \(CertsError.wrapping(error))")
+            return false
         }
     }
 
-    /// Records a run of one of the two tasks.
-    func record(_ name: String, interval: TimeInterval, startedAt: Date) async {
+    /// Records a run of one of the two tasks. What is bad about an input belongs to its source; a run fails only where
+    /// nothing could be learnt from it.
+    func record(_ name: String, interval: TimeInterval, startedAt: Date, hasSucceeded: Bool) async {
         let endedAt = context.now
         do {
+            let before = try await context.schedule.task(name)?.lastSuccessAt
             try await context.schedule.save(
                 TaskRecord(
                     name: name, nextRunAt: startedAt.addingTimeInterval(interval), lastRunAt: startedAt,
-                    lastSuccessAt: endedAt, interval: interval, duration: endedAt.timeIntervalSince(startedAt)))
+                    lastSuccessAt: hasSucceeded ? endedAt : before, interval: interval,
+                    duration: max(0, endedAt.timeIntervalSince(startedAt))))
         } catch {
             context.logger.error("a run of '\(name)' could not be recorded: \(CertsError.wrapping(error))")
         }

@@ -105,9 +105,10 @@ package struct EndpointWatch: Sendable {
     }
 
     private static func reason(_ error: CertsError) -> WatchReason {
-        if error.code == .probeTimeout { return .timeout }
-        // A name that is not known and a refused connection are told apart from a server that speaks no TLS.
-        return error.message.contains("handshake") || error.message.contains("no certificate")
-            ? .handshakeFailed : .unreachable
+        switch error.code {
+        case .probeTimeout: .timeout
+        case .probeUnreachable: .unreachable
+        default: .handshakeFailed
+        }
     }
 }

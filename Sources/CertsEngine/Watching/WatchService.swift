@@ -47,8 +47,10 @@ package struct WatchService: Service {
         while !Task.isCancelled {
             let (begin, startedAt) = (ContinuousClock.now, watch.context.now)
             let look = await watch.scan()
-            if recordedAt.map({ begin - $0 >= Self.recordInterval }) ?? true || look.isChanged {
-                await watch.record(CertificateWatch.scanTaskName, interval: declared.scanInterval, startedAt: startedAt)
+            if recordedAt.map({ begin - $0 >= Self.recordInterval }) ?? true || look.isChanged || !look.isRecorded {
+                await watch.record(
+                    CertificateWatch.scanTaskName, interval: declared.scanInterval, startedAt: startedAt,
+                    hasSucceeded: look.isRecorded)
                 recordedAt = begin
             }
             if look.isChanged || known.isEmpty { await publisher.publish() }
@@ -56,9 +58,10 @@ package struct WatchService: Service {
             let elapsed = ContinuousClock.now - begin
             let earliest = begin + max(Self.pause, elapsed * 2)
             var latest = max(earliest, begin + interval)
+            // Each time: a directory that was replaced under its name is another one to the kernel.
+            await notifications?.watch(look.directories)
             if look.directories != known {
                 known = look.directories
-                await notifications?.watch(known)
                 // What happened between the scan and the watch is told by nobody.
                 latest = earliest
             }
@@ -85,8 +88,10 @@ package struct WatchService: Service {
         guard !declared.endpoints.isEmpty else { return }
         while !Task.isCancelled {
             let startedAt = watch.context.now
-            await watch.probe()
-            await watch.record(CertificateWatch.probeTaskName, interval: declared.probeInterval, startedAt: startedAt)
+            let isRecorded = await watch.probe()
+            await watch.record(
+                CertificateWatch.probeTaskName, interval: declared.probeInterval, startedAt: startedAt,
+                hasSucceeded: isRecorded)
             await publisher.publish()
             try? await Task.sleep(for: .seconds(declared.probeInterval))
         }

@@ -118,13 +118,39 @@ extension EndpointProof {
         var mayGo: Set<Fingerprint> = []
         /// Must be served instead.
         var ours: Set<Fingerprint> = []
+        /// What each address showed for a name that nobody has, or for none.
+        var fallbacks: [Endpoint: Set<Fingerprint>] = [:]
+
+        /// Whether the name was nobody's: the address fell back to its default certificate.
+        func hadNobody(_ before: Sighting) -> Bool {
+            let endpoint = before.question.endpoint
+            guard let name = endpoint.serverName, name != ProofMatrix.unknownName, let old = before.observation.served
+            else { return false }
+            return fallbacks[Endpoint(host: endpoint.host, port: endpoint.port)]?.contains(old) == true
+        }
     }
 
-    /// A name of somebody else may only have changed to ours where it was ours, and otherwise not at all: but a later
-    /// certificate than before, or one that another rotation of this process has put there or brought back, is no fault
-    /// of this one.
+    private static func fallbacks(_ baseline: [Sighting]) -> [Endpoint: Set<Fingerprint>] {
+        var result: [Endpoint: Set<Fingerprint>] = [:]
+        for before in baseline {
+            let endpoint = before.question.endpoint
+            guard endpoint.serverName ?? ProofMatrix.unknownName == ProofMatrix.unknownName,
+                let served = before.observation.served
+            else { continue }
+            result[Endpoint(host: endpoint.host, port: endpoint.port), default: []].insert(served)
+        }
+        return result
+    }
+
+    /// A name of somebody else may only have changed to ours where it was ours or nobody's, and otherwise not at all: but
+    /// a later certificate than before, or one that another rotation of this process has put there or brought back, is no
+    /// fault of this one.
     private func proveNeighbours(_ baseline: [Sighting], _ change: Change) async throws -> [Finding] {
-        let results = await each(baseline) { before in await Result { try await proveNeighbour(before, change) } }
+        var change = change
+        change.fallbacks = Self.fallbacks(baseline)
+        let results = await each(baseline) { [change] before in
+            await Result { try await proveNeighbour(before, change) }
+        }
         return try results.compactMap { try $0.get() }
     }
 
@@ -137,7 +163,7 @@ extension EndpointProof {
                 let served = try await probe(before.question)
                 if served.fingerprint == old, !change.replaced.contains(old) { return nil }
                 let wasOurs = change.replaced.contains(old) || change.mayGo.contains(old)
-                if wasOurs, change.ours.contains(served.fingerprint) { return nil }
+                if wasOurs || change.hadNobody(before), change.ours.contains(served.fingerprint) { return nil }
                 let isLater = before.observation.servedNotAfter.map { served.notAfter > $0 } ?? false
                 let isAnothers =
                     isLater || known.contains(served.fingerprint) || !wasOurs && known.contains(old)

@@ -119,6 +119,7 @@ enum Schema {
         migrator.registerMigration("4") { database in
             try database.execute(sql: notifications)
         }
+        migrator.registerMigration("5") { try $0.execute(sql: jobTables) }
         return migrator
     }
 

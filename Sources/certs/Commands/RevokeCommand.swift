@@ -47,9 +47,8 @@ struct RevokeCommand: AsyncParsableCommand {
         try await engine.recover()
         let done = try await engine.replaceAndRevoke(certificate, revision: revision, reason: reason, byKey: byKey)
         try RotationResults([done.rotation]).print(output.output)
-        if let revoked = done.revoked {
-            Terminal.note("revoked \(name) revision \(revoked)")
-        } else {
+        for revoked in done.revoked { Terminal.note("revoked \(name) revision \(revoked)") }
+        if done.revoked.isEmpty {
             Terminal.note(
                 "nothing is revoked, because the new certificate is not seen served; later: "
                     + "`certs revoke \(name) --revision REVISION`")

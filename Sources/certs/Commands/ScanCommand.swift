@@ -39,8 +39,9 @@ struct ScanCommand: AsyncParsableCommand {
         }
         let watch = try assembly.watch()
         try await watch.forget()
-        var isWhole = true
-        for (directory, summary) in await watch.scan().summaries {
+        let look = await watch.scan()
+        var isWhole = look.isRecorded
+        for (directory, summary) in look.summaries {
             if let failure = summary.failure {
                 Terminal.note("not looked at: \(TerminalText.sanitized(failure.message))")
                 isWhole = false
@@ -49,7 +50,7 @@ struct ScanCommand: AsyncParsableCommand {
             }
         }
         if !declared.endpoints.isEmpty {
-            await watch.probe()
+            if await !watch.probe() { isWhole = false }
             let seen = try await assembly.database.sightings()
             for one in seen {
                 guard let problem = one.facts.problem else { continue }

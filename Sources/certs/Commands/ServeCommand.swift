@@ -1,6 +1,7 @@
 import ArgumentParser
 import CertsCore
 import CertsEngine
+import CertsMaintenance
 import CertsStore
 import CertsWeb
 import Foundation
@@ -26,7 +27,8 @@ struct ServeCommand: AsyncParsableCommand {
             }, pulse: { heartbeat.beat() })
         let published = PublishedSnapshot(heartbeat: heartbeat)
         let publisher = SnapshotPublisher(
-            context: assembly.engine.context, published: published, version: Product.version)
+            context: assembly.engine.context, published: published, version: Product.version,
+            more: assembly.jobFamilies)
         let systemd = SystemdNotifier(ProcessInfo.processInfo.environment)
         let server = try WebServer(
             assembly.declarations.server, snapshot: published, version: Product.version, logger: assembly.logger,
@@ -40,6 +42,11 @@ struct ServeCommand: AsyncParsableCommand {
             services.append(
                 WatchService(
                     watch: try assembly.watch(), publisher: publisher, notifications: notifications(assembly.logger)))
+        }
+        let jobs = assembly.declarations.maintenance.jobs
+        if !jobs.isEmpty {
+            let scheduler = JobScheduler(jobs, runner: assembly.jobs, logger: assembly.logger, host: Assembly.host)
+            services.append(MaintenanceService(scheduler: scheduler))
         }
         if let systemd {
             services = [SystemdReports(systemd, heartbeat: heartbeat)] + services + [SystemdFarewell(systemd)]
@@ -71,15 +78,15 @@ struct MetricsCommand: AsyncParsableCommand {
 
     func run() async throws {
         let assembly = try await Assembly.make(global)
-        let published = PublishedSnapshot()
-        await SnapshotPublisher(
-            context: assembly.engine.context, published: published, version: Product.version
-        ).publish()
-        let text = published.current.metricsText
+        let exposition = try await SnapshotPublisher(
+            context: assembly.engine.context, published: PublishedSnapshot(), version: Product.version,
+            more: assembly.jobFamilies
+        ).rendered()
         guard let textfile else {
-            Terminal.write(text, to: STDOUT_FILENO)
-            return
+            return Terminal.write(try exposition.text(), to: STDOUT_FILENO)
         }
+        // The node_exporter has these families of itself: a second sample of the same name is an error to it.
+        let text = try exposition.without(prefix: "process_").text()
         let path = URL(fileURLWithPath: textfile).standardizedFileURL.path
         try await assembly.state.liveFiles.install(
             Secret(copying: text), at: path, attributes: FileAttributes(mode: 0o644, owner: geteuid(), group: getegid())

@@ -48,7 +48,7 @@ struct ConfigurationReader {
     mutating func read(_ root: Node) -> Declarations? {
         let keys = [
             "version", "state", "issuers", "certificates", "targets", "server", "schedule", "notifications", "watch",
-            "endpoints",
+            "endpoints", "maintenance",
         ]
         guard let top = ConfigurationBlock(root, "the configuration", keys: keys, problems) else { return nil }
         checkVersion(top)
@@ -65,7 +65,8 @@ struct ConfigurationReader {
             stateDirectory: path(state ?? Located(value: "./state", mark: top.mark)) ?? base,
             issuers: issuers.map(\.value),
             certificates: certificates.map(\.declaration), targets: targets.map(\.declaration), server: server,
-            schedule: schedule(top), notifications: notifications, watch: watch(top))
+            schedule: schedule(top), notifications: notifications, watch: watch(top),
+            maintenance: maintenance(top))
     }
 
     private func checkVersion(_ top: ConfigurationBlock) {

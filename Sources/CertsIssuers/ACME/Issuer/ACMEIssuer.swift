@@ -70,7 +70,8 @@ package struct ACMEIssuer: Issuer {
                     authorizations: AuthorizationWork(
                         session: session, account: account, solvers: solvers, users: proofUsers, logger: logger),
                     logger: logger,
-                    validationFailed: { try? await limiter.recordFailedValidation($0, now: request.now) })
+                    validationFailed: { try? await limiter.recordFailedValidation($0, now: request.now) },
+                    accountHasChanged: { try await accounts.successor(of: account) != nil })
                 return try await work.run {
                     try await checkCAA(request.declaration.names, account)
                     return try await permit(request)

@@ -208,13 +208,23 @@ final class AccountKeeper: Sendable {
             }
             let kept = try await self.key(self.nextKeyFile)
             let next: WebKey
-            if let kept { next = kept } else { next = try await self.makeKey(self.nextKeyFile) }
+            if let kept, kept.key.algorithm == self.declaration.accountKey {
+                next = kept
+            } else {
+                next = try await self.makeKey(self.nextKeyFile)
+            }
             let inner = try KeyChange.inner(account: account.url, from: account.key, to: next, url: url)
             do {
                 _ = try await self.session.post(url, inner, as: account.signer)
             } catch let failure as ACMEFailure where (400..<500).contains(failure.status) && !failure.isLimit {
                 // A no, or the answer to a repetition of what was carried out already.
-                guard try await self.session.findAccount(key: next) != nil else {
+                let found: (url: String, account: Account)?
+                do {
+                    found = try await self.session.findAccount(key: next)
+                } catch let other as ACMEFailure where other.isAboutKey {
+                    found = nil
+                }
+                guard found?.url == account.url else {
                     try await self.files.remove(self.nextKeyFile, of: self.session.issuer, in: .accounts)
                     throw failure
                 }
@@ -224,11 +234,12 @@ final class AccountKeeper: Sendable {
         }
     }
 
-    /// After a rollover whose answer was lost: asks by the new key whether the CA knows it.
+    /// After a rollover whose answer was lost: asks by the new key whether the CA knows it. Where it cannot be found out, the
+    /// old key is the one to go on with.
     private func finishRollOver() async throws {
-        guard let next = try await key(nextKeyFile), let found = try await session.findAccount(key: next) else {
-            return
-        }
+        guard let next = try await key(nextKeyFile),
+            let found = try? await session.findAccount(key: next)
+        else { return }
         var record = try await record() ?? AccountRecord(directory: declaration.directory)
         record.url = found.url
         try await write(record)
@@ -244,12 +255,25 @@ final class AccountKeeper: Sendable {
     func deactivate() async throws {
         try await locked { lock in
             let account = try await self.known(holding: lock)
-            _ = try await self.session.updateAccount(
-                Account.Request(status: "deactivated"), key: account.key, url: account.url)
+            do {
+                _ = try await self.session.updateAccount(
+                    Account.Request(status: "deactivated"), key: account.key, url: account.url)
+            } catch let failure as ACMEFailure where failure.mayBeAboutAccount {
+                // Done already, by a request whose answer was lost?
+                guard try await self.isGone(account) else { throw failure }
+            }
             self.active.withLock { $0 = nil }
             for file in [self.keyFile, self.nextKeyFile, self.recordFile] {
                 try await self.files.remove(file, of: self.session.issuer, in: .accounts)
             }
+        }
+    }
+
+    private func isGone(_ account: ActiveAccount) async throws -> Bool {
+        do {
+            return try await session.findAccount(key: account.key)?.account.status != "valid"
+        } catch let failure as ACMEFailure where failure.mayBeAboutAccount {
+            return true
         }
     }
 

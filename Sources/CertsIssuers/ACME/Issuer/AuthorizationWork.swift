@@ -1,6 +1,7 @@
 import CertsCore
 import Foundation
 import Logging
+import Synchronization
 
 /// Gets the authorizations of one order to `valid` (RFC 8555 §7.5): what is valid already is left alone, for the others one
 /// proof each is shown, looked at from outside, and then the CA is told.
@@ -24,7 +25,7 @@ struct AuthorizationWork: Sendable {
 
     /// - Parameters:
     ///   - save: keeps durably what is shown: before the first proof is, and after they were taken away, those of which that
-    ///     failed.
+    ///     failed. When the CA was told and something went wrong it may look yet: then nothing is taken away.
     ///   - failed: told of each name whose validation failed.
     /// - Throws: ``ValidationFailure`` when the order can give nothing any longer; after every other error it can.
     func authorize(
@@ -44,15 +45,21 @@ struct AuthorizationWork: Sendable {
             attempts[index].proof = try await attempts[index].solver.located(attempts[index].proof)
         }
         let proofs = attempts.map(\.proof)
-        try await save(proofs)
         for proof in proofs { users.begin(proof) }
+        let isTold = Mutex(false)
         do {
-            try await solve(attempts)
-        } catch {
+            try await save(proofs)
+            try await solve(attempts) { isTold.withLock { $0 = true } }
+        } catch let failure as ValidationFailure {
             try? await save(await endUse(of: proofs))
-            if let failure = error as? ValidationFailure {
-                await giveUp(attempts)
-                for name in failure.names { await failed(name) }
+            await giveUp(attempts)
+            for name in failure.names { await failed(name) }
+            throw failure
+        } catch {
+            if isTold.withLock({ $0 }) {
+                for proof in proofs { _ = users.end(proof) }
+            } else {
+                try? await save(await endUse(of: proofs))
             }
             throw error
         }
@@ -74,19 +81,29 @@ struct AuthorizationWork: Sendable {
 
     private func remove(_ proofs: [ChallengeProof]) async -> [ChallengeProof] {
         await concurrently(proofs, width: Self.width) { proof -> ChallengeProof? in
-            var isLeft = false
-            for solver in solvers where solver.type == proof.type {
+            var problem = "no such challenge is configured any longer"
+            for solver in removers(of: proof) {
                 do {
                     try await solver.remove(proof)
+                    return nil
                 } catch {
-                    isLeft = true
-                    logger.warning(
-                        "an answer to a challenge could not be taken away, which is tried again with the next order: \(CertsError.wrapping(error))",
-                        metadata: ["name": "\(proof.identifier)", "challenge": "\(proof.type.rawValue)"])
+                    problem = "\(CertsError.wrapping(error))"
                 }
             }
-            return isLeft ? proof : nil
+            logger.warning(
+                "an answer to a challenge could not be taken away, which is tried again with the next order: \(problem)",
+                metadata: ["name": "\(proof.identifier)", "challenge": "\(proof.type.rawValue)"])
+            return proof
         }.compactMap { $0 }
+    }
+
+    /// Who can take a proof away: whoever would show it today first, then any other one of the type.
+    private func removers(of proof: ChallengeProof) -> [any ChallengeSolver] {
+        let ofType = solvers.filter { $0.type == proof.type }
+        func isMeant(_ solver: any ChallengeSolver) -> Bool {
+            solver.isMeant(for: proof.identifier, isWildcard: proof.isWildcard)
+        }
+        return ofType.filter(isMeant) + ofType.filter { !isMeant($0) }
     }
 
     // MARK: Reading
@@ -103,10 +120,10 @@ struct AuthorizationWork: Sendable {
         let ordered = Set(order.identifiers.compactMap(\.name))
         for authorization in authorizations {
             guard let name = authorization.orderedName, ordered.contains(name) else {
-                throw CertsError(
+                throw lost(
                     .issuerRefused,
                     "the CA wants to see control of '\(TerminalText.sanitized(authorization.identifier.value, limit: 300))', which was not asked for",
-                    subject: session.issuer.rawValue, hint: "tell the CA; nothing was shown to it", retry: .later)
+                    hint: "tell the CA; nothing was shown to it")
             }
         }
         return Array(zip(order.authorizations, authorizations))
@@ -122,10 +139,10 @@ struct AuthorizationWork: Sendable {
             let token = challenge.token ?? ""
             let needsToken = solver.type != .dnsPersist01
             guard !needsToken || (Base64URL.isAlphabet(token) && token.utf8.count <= 256) else {
-                throw CertsError(
+                throw lost(
                     .issuerRefused,
                     "the CA sends a token that is not base64url: \(TerminalText.sanitized(token, limit: 80))",
-                    subject: session.issuer.rawValue, hint: "nothing was shown; tell the CA", retry: .later)
+                    hint: "nothing was shown; tell the CA")
             }
             let proof = ChallengeProof(
                 type: solver.type, identifier: identifier, isWildcard: isWildcard, token: needsToken ? token : "",
@@ -145,22 +162,28 @@ struct AuthorizationWork: Sendable {
     }
 
     private func undecidable(_ authorization: Authorization) -> ValidationFailure {
+        lost(
+            .challengeFailed,
+            "the authorization of \(TerminalText.sanitized(authorization.identifier.value, limit: 300)) is \(authorization.status)",
+            hint: "rotate again: a new order gets new authorizations")
+    }
+
+    /// The order can give nothing any longer.
+    private func lost(_ code: CertsError.Code, _ message: String, hint: String) -> ValidationFailure {
         ValidationFailure(
             names: [],
-            error: CertsError(
-                .challengeFailed,
-                "the authorization of \(TerminalText.sanitized(authorization.identifier.value, limit: 300)) is \(authorization.status)",
-                subject: session.issuer.rawValue, hint: "rotate again: a new order gets new authorizations",
-                retry: .later))
+            error: CertsError(code, message, subject: session.issuer.rawValue, hint: hint, retry: .later))
     }
 
     // MARK: Solving
 
-    private func solve(_ attempts: [Attempt]) async throws {
+    /// - Parameter tell: called before the CA is told for the first time.
+    private func solve(_ attempts: [Attempt], _ tell: @escaping @Sendable () -> Void) async throws {
         try await each(attempts) { try await $0.solver.present($0.proof) }
         try await each(attempts) { try await $0.solver.check($0.proof) }
         let session = session
         let signer = account.signer
+        tell()
         try await each(attempts) { attempt in
             // The CA may look already: it was told by an attempt that did not live to see the end.
             if !attempt.challenge.isBeingLookedAt {
@@ -170,7 +193,9 @@ struct AuthorizationWork: Sendable {
                     // Decided meanwhile, or an answer that was lost and executed: the authorization says how it stands.
                     let now = try await session.authorization(attempt.url, as: signer).0
                     let challenge = now.challenges.first { $0.url == attempt.challenge.url }
-                    guard now.status != .pending || challenge?.isBeingLookedAt == true else { throw failure }
+                    guard now.status != .pending || challenge?.isBeingLookedAt == true else {
+                        throw ValidationFailure(names: [], error: failure.certsError(session.issuer))
+                    }
                 }
             }
             try await wait(for: attempt)

@@ -33,27 +33,30 @@ struct OrderRecord: Codable, Sendable {
     }
 }
 
-/// `orders/CERTIFICATE/proofs-TYPE.json`: what has been shown to CAs and not been taken away yet. It outlives the order that
-/// it was shown for.
+/// `orders/CERTIFICATE/proofs.json`: what has been shown to CAs and not been taken away yet. It outlives the order that it
+/// was shown for.
 struct ShownProof: Codable, Sendable, Hashable {
     /// Whose solvers can take it away.
     var issuer: Name
+    /// URL of the order that it is for.
+    var order: String
     var proof: ChallengeProof
 }
 
-/// The records of one certificate: two for each type of key.
+/// The records of one certificate: one for each type of key, and one of what is shown.
 struct OrderRecords: Sendable {
     let files: any IssuerFiles
     let certificate: Name
     let file: String
-    private let proofsFile: String
+    private static let proofsFile = "proofs.json"
+    /// Of proofs that cannot be taken away; the oldest are forgotten.
+    private static let proofLimit = 300
     let faults: FaultPoints
 
     init(files: any IssuerFiles, certificate: Name, keyType: String, faults: FaultPoints = .none) {
         self.files = files
         self.certificate = certificate
         file = "order-\(keyType).json"
-        proofsFile = "proofs-\(keyType).json"
         self.faults = faults
     }
 
@@ -94,17 +97,17 @@ struct OrderRecords: Sendable {
     }
 
     func shownProofs() async throws -> [ShownProof] {
-        guard let text = try await files.read(proofsFile, of: certificate, in: .orders) else { return [] }
+        guard let text = try await files.read(Self.proofsFile, of: certificate, in: .orders) else { return [] }
         return (try? StoredJSON.decode([ShownProof].self, from: text.withBytes { Data($0) })) ?? []
     }
 
     func save(_ shown: [ShownProof], for step: Step) async throws {
         try faults.reached("before-order-\(step.rawValue)")
         if shown.isEmpty {
-            try await files.remove(proofsFile, of: certificate, in: .orders)
+            try await files.remove(Self.proofsFile, of: certificate, in: .orders)
         } else {
-            let text = Secret(copying: try StoredJSON.encode(shown, readable: true))
-            try await files.write(text, to: proofsFile, of: certificate, in: .orders)
+            let text = Secret(copying: try StoredJSON.encode(Array(shown.suffix(Self.proofLimit)), readable: true))
+            try await files.write(text, to: Self.proofsFile, of: certificate, in: .orders)
         }
         try faults.reached("after-order-\(step.rawValue)")
     }

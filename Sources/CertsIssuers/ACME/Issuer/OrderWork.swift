@@ -21,6 +21,8 @@ struct OrderWork: Sendable {
     let logger: Logger
     /// Told of each name whose validation failed.
     let validationFailed: @Sendable (AlternativeName) async -> Void
+    /// Whether another process has put something else in the place of `account`.
+    let accountHasChanged: @Sendable () async throws -> Bool
 
     /// For the CA to sign, while we wait here.
     private static let signingDeadline = Duration.seconds(90)
@@ -34,8 +36,8 @@ struct OrderWork: Sendable {
     /// - Parameter permit: asked before a new order is made; gives the time to wait until and the reason, if there is one.
     func run(permit: () async throws -> (until: Date, because: String)?) async throws -> IssuanceOutcome {
         var (record, order) = (try await records.load(), Order?.none)
-        try await cleanUp()
         if let known = record { order = try await resumable(known) }
+        try await cleanUp(sparing: order?.status == .pending ? record?.order : nil)
         if order == nil {
             if let wait = try await permit() {
                 return .pending(ResumeHandle("limits", waitingFor: wait.because), retryAt: wait.until)
@@ -50,17 +52,14 @@ struct OrderWork: Sendable {
 
     /// Takes away what earlier attempts at this issuer have left. What was shown at another one waits for that one's
     /// solvers.
-    private func cleanUp() async throws {
+    ///
+    /// - Parameter order: one whose answers the CA may be looking at.
+    private func cleanUp(sparing order: String?) async throws {
         let shown = try await records.shownProofs()
-        let ours = shown.filter { $0.issuer == session.issuer }
-        guard !ours.isEmpty else { return }
-        try await keep(await authorizations.clean(ours.map(\.proof)), for: .clearing)
-    }
-
-    /// Keeps in the record which proofs of this issuer are shown.
-    private func keep(_ proofs: [ChallengeProof], for step: OrderRecords.Step) async throws {
-        let others = try await records.shownProofs().filter { $0.issuer != session.issuer }
-        try await records.save(others + proofs.map { ShownProof(issuer: session.issuer, proof: $0) }, for: step)
+        let left = shown.filter { $0.issuer == session.issuer && $0.order != order }
+        guard !left.isEmpty else { return }
+        let kept = Set(await authorizations.clean(left.map(\.proof)))
+        try await records.save(shown.filter { !left.contains($0) || kept.contains($0.proof) }, for: .clearing)
     }
 
     // MARK: Beginning
@@ -79,9 +78,12 @@ struct OrderWork: Sendable {
         let order: Order
         do {
             order = try await session.order(record.order, as: signer).order
-        } catch let failure as ACMEFailure where (400..<500).contains(failure.status) && failure.status != 429 {
+        } catch let failure as ACMEFailure where (400..<500).contains(failure.status) && !failure.isLimit {
+            // Not the order is gone, but the key that asked: another process has changed it.
+            if failure.mayBeAboutAccount, try await accountHasChanged() { throw failure }
             return nil
         }
+        guard complaint(of: order, profile: profile) == nil else { return nil }
         if let expires = order.expires.flatMap(ProtocolDate.parse), expires <= request.now, order.status != .valid {
             return nil
         }
@@ -105,19 +107,26 @@ struct OrderWork: Sendable {
             issuer: session.issuer, directory: declaration.directory, account: account.url, order: url,
             identifiers: identifiers, profile: wish.profile, rotation: request.rotation, spkiSHA256: csr.spkiSHA256)
         try await records.save(record, for: .order)
+        if let complaint = complaint(of: order, profile: wish.profile) {
+            try await records.remove()
+            throw complaint
+        }
+        return (record, order)
+    }
+
+    /// What is wrong with an order that the CA says is ours.
+    private func complaint(of order: Order, profile: String?) -> CertsError? {
         guard Set(order.identifiers.compactMap(\.name)) == Set(identifiers.compactMap(\.name)) else {
-            throw CertsError(
+            return CertsError(
                 .issuerRefused, "the CA's order is for other names than were asked for",
                 subject: session.issuer.rawValue,
                 hint: "tell the CA; nothing was signed", retry: .later)
         }
-        if let wanted = wish.profile, let got = order.profile, got != wanted {
-            throw CertsError(
-                .issuerRefused,
-                "the CA took the profile '\(TerminalText.sanitized(got, limit: 60))' instead of '\(wanted)'",
-                subject: session.issuer.rawValue, hint: "correct `profile:`; `certs acme directory` lists them")
-        }
-        return (record, order)
+        guard let wanted = profile, let got = order.profile, got != wanted else { return nil }
+        return CertsError(
+            .issuerRefused,
+            "the CA took the profile '\(TerminalText.sanitized(got, limit: 60))' instead of '\(wanted)'",
+            subject: session.issuer.rawValue, hint: "correct `profile:`; `certs acme directory` lists them")
     }
 
     private func place(_ wish: Order.Request) async throws -> (url: String, order: Order) {
@@ -183,7 +192,7 @@ struct OrderWork: Sendable {
         while true {
             switch order.status {
             case .pending where !isAuthorized:
-                try await authorize(order)
+                try await authorize(order, at: record.order)
                 isAuthorized = true
             case .pending:
                 guard try await ready.wait(atLeastUntil: retryAt) else { throw stuck("pending") }
@@ -212,17 +221,20 @@ struct OrderWork: Sendable {
         }
     }
 
-    private func authorize(_ order: Order) async throws {
-        // What is left of an earlier attempt stays in the record beside what is shown now.
-        let left = try await records.shownProofs().filter { $0.issuer == session.issuer }.map(\.proof)
+    private func authorize(_ order: Order, at url: String) async throws {
+        // What is left of other attempts stays in the record beside what is shown now.
+        let others = try await records.shownProofs().filter { $0.issuer != session.issuer || $0.order != url }
         var step = OrderRecords.Step.proofs
         do {
             try await authorizations.authorize(
                 order,
                 save: { proofs in
-                    try await keep(left.filter { !proofs.contains($0) } + proofs, for: step)
+                    let shown = proofs.map { ShownProof(issuer: session.issuer, order: url, proof: $0) }
+                    try await records.save(others + shown, for: step)
                     step = .clearing
                 }, failed: validationFailed)
+            // Of an attempt that did not hear what the CA decided.
+            try await cleanUp(sparing: nil)
         } catch let failure as ValidationFailure {
             // The order is lost with its authorization.
             try? await records.remove()

@@ -115,6 +115,9 @@ struct ACMEFailure: Error, Sendable {
         }
     }
 
+    /// Whether the CA takes no such key: then it is nobody's account.
+    var isAboutKey: Bool { kind == .badPublicKey || kind == .badSignatureAlgorithm }
+
     /// Of a limit: what it is about. A limit that speaks of these names, or of their domain, holds for them; any other one
     /// (of accounts, of orders, of an address) holds for all.
     func limitedNames(among names: [AlternativeName]) -> [AlternativeName]? {

@@ -1,0 +1,34 @@
+import CertsCore
+package import Foundation
+
+/// What holds a run in bounds: its deadline, and who tells it to stop.
+package struct JobControl: Sendable {
+    package var deadline: ContinuousClock.Instant
+    package var interrupt: JobInterrupt
+    /// Called after each batch with the rows so far: a sign of life.
+    package var beat: @Sendable (Int) -> Void
+    /// The wall clock, for what is kept.
+    package var now: @Sendable () -> Date
+
+    package init(
+        deadline: ContinuousClock.Instant = .now + .seconds(600), interrupt: JobInterrupt = JobInterrupt(),
+        beat: @escaping @Sendable (Int) -> Void = { _ in }, now: @escaping @Sendable () -> Date
+    ) {
+        self.deadline = deadline
+        self.interrupt = interrupt
+        self.beat = beat
+        self.now = now
+    }
+
+    package var isOver: Bool { interrupt.isSet || ContinuousClock.now >= deadline }
+    package var left: Duration { max(.zero, deadline - .now) }
+
+    /// Why it is over, for the ledger.
+    var ending: String { interrupt.isSet ? "it was told to stop" : "its deadline has passed" }
+
+    /// Waits on the thread, in short steps; at most until it is over.
+    func pause(_ seconds: Double) {
+        let end = min(ContinuousClock.now + .seconds(seconds), deadline)
+        while !interrupt.isSet, ContinuousClock.now < end { usleep(10_000) }
+    }
+}

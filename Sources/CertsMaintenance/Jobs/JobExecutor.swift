@@ -1,0 +1,234 @@
+package import CertsCore
+import Foundation
+
+/// Carries one job out, on a connection of its own that also holds the lock: when the session dies, so do the lock and the
+/// batch that it was in.
+package struct JobExecutor: Sendable {
+    /// What a run did.
+    package struct Done: Sendable {
+        package var rows = 0
+        package var quarantined = 0
+        package var backlog: Int?
+        package var quarantine: [QuarantinedRow]?
+        package var counts: [JobCounter] = []
+        /// Why not everything was done; `nil`: it was.
+        package var reason: String?
+        /// What ended it early. What is counted above was done before.
+        package var error: CertsError?
+        /// Holds the lock until it is released.
+        var holder: Holder?
+    }
+
+    /// A session that is of no use any more but for the lock that it holds.
+    final class Holder: @unchecked Sendable {
+        // @unchecked: whoever has the lock has the session, and does nothing with it but end it.
+        private let lock = NSLock()
+        private var session: PostgresSession?
+
+        init(_ session: PostgresSession) { self.session = session }
+
+        func release() { lock.withLock { session = nil } }
+    }
+
+    /// `CERT` in ASCII: the first half of the keys of our advisory locks.
+    static let lockClass: Int32 = 0x4345_5254
+    /// Jobs block threads for minutes: not those of anybody else.
+    static let pool = BlockingPool(name: "certs.maintenance", width: 16)
+
+    package let maintenance: MaintenanceDeclaration
+    /// Reads a file that holds a secret.
+    private let secret: @Sendable (String) throws -> Secret
+
+    package init(_ maintenance: MaintenanceDeclaration, secret: @escaping @Sendable (String) throws -> Secret) {
+        self.maintenance = maintenance
+        self.secret = secret
+    }
+
+    /// Runs the job to its end.
+    ///
+    /// - Throws: `lock.held` when another process runs it; what keeps it from beginning.
+    ///
+    /// - Parameter patience: how long to wait for the lock, in seconds.
+    package func run(
+        _ job: JobDeclaration, id: String, quarantine: [QuarantinedRow], patience: Double = 0, control: JobControl
+    ) async throws -> Done {
+        try await Self.pool.run { [self] in
+            let session = try open("certs:\(job.name):\(id.prefix(8))", control)
+            return try explaining(job) {
+                try refuseOtherServers(session)
+                try takeLock(of: job.name, in: session, patience: patience, control)
+                var done = try execute(job, session, quarantine, control)
+                if session.isUsable { done.holder = Holder(session) }
+                return done
+            }
+        }
+    }
+
+    /// What the job would do now; changes nothing.
+    package func plan(_ job: JobDeclaration, sample: Int, control: JobControl) async throws -> [DeletionPreview] {
+        try await Self.pool.run { [self] in
+            let session = try open("certs:\(job.name):plan", control)
+            return try explaining(job) {
+                try refuseOtherServers(session)
+                return try deletions(of: job.work, session).map {
+                    try DeletionPreview.make($0, in: session, sample: sample, within: control.left)
+                }
+            }
+        }
+    }
+
+    private func open(_ application: String, _ control: JobControl) throws -> PostgresSession {
+        guard let database = maintenance.database else {
+            throw CertsError(
+                .configurationInvalid, "no database is declared", hint: "write `database:` under `maintenance:`")
+        }
+        do {
+            return try PostgresSession(
+                database, password: try database.passwordFile.map { try secret($0) }, application: application,
+                interrupt: control.interrupt)
+        } catch let failure as PostgresFailure {
+            throw failure.error("cannot connect", subject: "\(database.name)@\(database.host)")
+        }
+    }
+
+    private func explaining<Value>(_ job: JobDeclaration, _ body: () throws -> Value) throws -> Value {
+        do {
+            return try body()
+        } catch let failure as PostgresFailure {
+            throw failure.error("the job \(job.name) failed", subject: job.work.table.description)
+        }
+    }
+
+    /// A standby takes no changes, and another server than the declared one must not get them.
+    private func refuseOtherServers(_ session: PostgresSession) throws {
+        if try session.run("SELECT pg_is_in_recovery()").flag {
+            throw CertsError(
+                .jobRefused, "\(session.place) is a standby", subject: session.place,
+                hint: "name the primary in `maintenance.database`", retry: .later)
+        }
+        guard let expected = maintenance.database?.systemIdentifier else { return }
+        let found = try session.run("SELECT system_identifier::text FROM pg_control_system()").value ?? ""
+        guard found == expected else {
+            throw CertsError(
+                .jobRefused, "\(session.place) is the system \(found), not \(expected)", subject: session.place,
+                hint: "look which server this is; correct `systemIdentifier` if it is the right one")
+        }
+    }
+
+    private func takeLock(of job: Name, in session: PostgresSession, patience: Double, _ control: JobControl) throws {
+        let key = Self.lockKey(of: job)
+        let end = ContinuousClock.now + .seconds(patience)
+        while true {
+            let isTaken = try session.run(
+                "SELECT pg_try_advisory_lock(\(value: Int(Self.lockClass))::int4, \(value: Int(key))::int4)"
+            ).flag
+            if isTaken { return }
+            guard ContinuousClock.now < end, !control.isOver else { break }
+            control.pause(0.5)
+        }
+        throw CertsError(
+            .lockHeld, "another process runs the job \(job)", subject: job.rawValue,
+            hint: "`SELECT * FROM pg_locks WHERE locktype = 'advisory'` names it", retry: .later)
+    }
+
+    /// The second half: FNV-1a of the name.
+    static func lockKey(of job: Name) -> Int32 {
+        Int32(bitPattern: job.rawValue.utf8.reduce(UInt32(0x811c_9dc5)) { ($0 ^ UInt32($1)) &* 0x0100_0193 })
+    }
+
+    /// What a job deletes, one for each condition.
+    private func deletions(of work: JobWork, _ session: PostgresSession) throws -> [Deletion] {
+        switch work {
+        case .deleteRows(let work): [try Deletion.make(work, in: session)]
+        case .deleteMedia(let work): [try Deletion.make(work.rows, in: session)]
+        case .deleteOrphans(let work): [try Deletion.make(work, in: session)]
+        case .archiveRows(let work):
+            try work.retention.keys.sorted().map { try Deletion.make(work, category: $0, in: session) }
+        case .checkKeyRotation, .checkPrekeys:
+            throw CertsError(
+                .usage, "this job deletes nothing: it tells users", hint: "`certs maintenance run` tells them")
+        }
+    }
+
+    private func execute(
+        _ job: JobDeclaration, _ session: PostgresSession, _ quarantine: [QuarantinedRow], _ control: JobControl
+    ) throws -> Done {
+        switch job.work {
+        case .deleteRows(let work):
+            var deletion = BatchDeletion(
+                try Deletion.make(work, in: session), in: session, quarantine: quarantine, control: control)
+            let error = failure(of: job) { try deletion.run() }
+            return done(job, deletion.outcome, error, counter: work.counter)
+        case .deleteOrphans(let work):
+            var deletion = BatchDeletion(
+                try Deletion.make(work, in: session), in: session, quarantine: quarantine, control: control)
+            let error = failure(of: job) { try deletion.run() }
+            return done(job, deletion.outcome, error)
+        case .deleteMedia(let work):
+            var media = try MediaWork(work, in: session, quarantine: quarantine, control: control)
+            let error = failure(of: job) { try media.run() }
+            return done(job, media.outcome, error)
+        case .archiveRows(let work):
+            var archive = ArchiveWork(work, of: job.name, in: session, control: control)
+            let error = failure(of: job) { try archive.run() }
+            return done(job, archive.outcome, error)
+        case .checkKeyRotation(let check):
+            var notices = try notices(job, session, control)
+            let error = failure(of: job) { try notices.run(check) }
+            return done(job, notices, error)
+        case .checkPrekeys(let check):
+            var notices = try notices(job, session, control)
+            let error = failure(of: job) { try notices.run(check) }
+            return done(job, notices, error, counter: .prekeyNotices)
+        }
+    }
+
+    /// What was done before a failure is not forgotten: it is returned beside it.
+    private func failure(of job: JobDeclaration, _ body: () throws -> Void) -> CertsError? {
+        do {
+            try explaining(job, body)
+            return nil
+        } catch {
+            return CertsError.wrapping(error, subject: job.name.rawValue)
+        }
+    }
+
+    private func notices(_ job: JobDeclaration, _ session: PostgresSession, _ control: JobControl) throws -> NoticeWork
+    {
+        guard let redis = maintenance.redis else {
+            throw CertsError(
+                .configurationInvalid, "no Redis is declared", hint: "write `redis:` under `maintenance:`")
+        }
+        let connection = try RedisConnection(redis, password: try redis.passwordFile.map { try secret($0) })
+        return NoticeWork(job: job.name, in: session, redis: connection, control: control)
+    }
+
+    private func done(
+        _ job: JobDeclaration, _ outcome: BatchDeletion.Outcome, _ error: CertsError?, counter: WorkCounter? = nil
+    ) -> Done {
+        let table = job.work.table.description
+        var counts = [
+            JobCounter(job: job.name, kind: .rowsDeleted, table: table, value: outcome.rows),
+            JobCounter(job: job.name, kind: .bytesFreed, value: outcome.bytesFreed),
+            JobCounter(job: job.name, kind: .lockTimeouts, value: outcome.lockTimeouts),
+        ]
+        if counter == .expiredMessages {
+            counts.append(JobCounter(job: job.name, kind: .expiredMessages, value: outcome.rows))
+        }
+        return Done(
+            rows: outcome.rows, quarantined: outcome.quarantined, backlog: error == nil ? outcome.backlog : nil,
+            quarantine: error == nil ? outcome.quarantine : nil, counts: counts, reason: outcome.reason, error: error)
+    }
+
+    private func done(
+        _ job: JobDeclaration, _ notices: NoticeWork, _ error: CertsError?, counter: WorkCounter? = nil
+    ) -> Done {
+        var counts = [JobCounter(job: job.name, kind: .noticesSent, value: notices.told)]
+        if counter == .prekeyNotices {
+            counts.append(JobCounter(job: job.name, kind: .prekeyNotices, value: notices.told))
+        }
+        return Done(
+            rows: notices.told, backlog: error == nil ? notices.found : nil, counts: counts, reason: notices.reason,
+            error: error)
+    }
+}

@@ -1,0 +1,103 @@
+package import CertsCore
+import Foundation
+package import Logging
+
+/// Starts each job at its time; the times are kept, so that a restart neither skips nor repeats one.
+///
+/// Looks at the wall clock at least once a second: a clock that is stepped, and a machine that slept, are noticed then.
+package actor JobScheduler {
+    private let jobs: [JobDeclaration]
+    private let runner: JobRunner
+    private let logger: Logger
+    private let host: String
+    private var states: [Name: JobState] = [:]
+    private var next: [Name: Date] = [:]
+    private var running: [Name: Task<Void, Never>] = [:]
+    /// One occurrence waits for the end of the run before.
+    private var queued: [Name: Date] = [:]
+
+    private static let longestWait: TimeInterval = 1
+    /// How long the runs are remembered, in seconds; the counters stay for ever.
+    private static let memory: TimeInterval = 90 * 86400
+
+    package init(_ jobs: [JobDeclaration], runner: JobRunner, logger: Logger, host: String) {
+        self.jobs = jobs
+        self.runner = runner
+        self.logger = logger
+        self.host = host
+    }
+
+    /// Until the task is cancelled; then the runs are told to stop, and their ends are recorded.
+    package func run() async {
+        do {
+            try await runner.closeLostRuns()
+            try await runner.ledger.forgetRuns(before: runner.now().addingTimeInterval(-Self.memory))
+            for state in try await runner.ledger.jobStates() { states[state.job] = state }
+        } catch {
+            logger.error("what the jobs did before could not be read: \(CertsError.wrapping(error))")
+        }
+        while !Task.isCancelled {
+            let now = runner.now()
+            for job in jobs { await look(at: job, now: now) }
+            let soonest = next.values.min() ?? now.addingTimeInterval(Self.longestWait)
+            let wait = min(Self.longestWait, max(0.005, soonest.timeIntervalSince(runner.now())))
+            try? await Task.sleep(for: .seconds(wait))
+        }
+        for task in running.values { task.cancel() }
+        for task in running.values { await task.value }
+    }
+
+    private func look(at job: JobDeclaration, now: Date) async {
+        // What is not due costs one comparison, unless the clock was put back.
+        if let due = next[job.name], due > now, due.timeIntervalSince(now) < 40 * 86400,
+            states[job.name].map({ $0.lastOccurrence <= now }) ?? false
+        {
+            return
+        }
+        let delay = job.schedule.delay(of: job.name, on: host)
+        let turn = JobTurn(
+            job.schedule, catchUp: job.catchUp, last: states[job.name]?.lastOccurrence, delay: delay, now: now)
+        next[job.name] = turn.next?.addingTimeInterval(delay)
+        guard states[job.name]?.lastOccurrence != turn.last || states[job.name]?.nextRunAt != turn.next else { return }
+        do {
+            // Before it starts: a process that dies does not start it again and again.
+            try await runner.ledger.plan(
+                job.name, lastOccurrence: turn.last, nextRunAt: turn.next?.addingTimeInterval(delay))
+            states[job.name] = JobState(job: job.name, lastOccurrence: turn.last, nextRunAt: turn.next)
+            if let skipped = turn.skipped {
+                try await runner.skip(
+                    job, occurrence: skipped.last, reason: "\(skipped.count) occurrences: \(skipped.reason)")
+            }
+            for occurrence in turn.due { try await start(job, occurrence) }
+        } catch {
+            logger.error("the job \(job.name) could not be started: \(CertsError.wrapping(error))")
+        }
+    }
+
+    private func start(_ job: JobDeclaration, _ occurrence: Date) async throws {
+        guard running[job.name] != nil else { return begin(job, occurrence) }
+        // What is made up for comes one after another.
+        let isCatchUp = if case .all = job.catchUp { true } else { false }
+        if job.overlap == .queueOne || isCatchUp, queued[job.name] == nil {
+            queued[job.name] = occurrence
+        } else {
+            try await runner.skip(job, occurrence: occurrence, reason: "the run before it goes on")
+        }
+    }
+
+    private func begin(_ job: JobDeclaration, _ occurrence: Date) {
+        running[job.name] = Task {
+            do {
+                try await runner.run(job, occurrence: occurrence, source: .timer)
+            } catch {
+                logger.error("the run of \(job.name) could not be recorded: \(CertsError.wrapping(error))")
+            }
+            ended(job)
+        }
+    }
+
+    private func ended(_ job: JobDeclaration) {
+        running[job.name] = nil
+        if let occurrence = queued.removeValue(forKey: job.name), !Task.isCancelled { begin(job, occurrence) }
+    }
+}

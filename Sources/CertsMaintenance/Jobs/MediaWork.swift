@@ -1,0 +1,149 @@
+import CertsCore
+import Foundation
+
+/// Deletes rows together with their files. Blocking.
+///
+/// In one transaction for each batch: the rows are deleted, then their files, and only then is committed. A process that
+/// dies in between leaves the rows, and the next run finds their files gone and finishes; no file is left without a row.
+struct MediaWork {
+    let session: PostgresSession
+    let work: MediaDeletion
+    let deletion: Deletion
+    let control: JobControl
+    private var quarantine: Quarantine
+    private(set) var outcome = BatchDeletion.Outcome()
+
+    private static let batch = 100
+
+    init(
+        _ work: MediaDeletion, in session: PostgresSession, quarantine known: [QuarantinedRow], control: JobControl
+    ) throws {
+        self.session = session
+        self.work = work
+        self.control = control
+        deletion = try Deletion.make(work.rows, in: session)
+        for column in work.pathColumns { try deletion.facts.column(column, of: ["text", "varchar"]) }
+        quarantine = Quarantine(known, isKept: deletion.hasStableKey, now: control.now())
+    }
+
+    mutating func run() throws {
+        let root = try FileTree(work.directory)
+        while outcome.reason == nil {
+            if control.isOver { outcome.reason = control.ending } else if try !deleteBatch(root) { break }
+            control.pause(0.05)
+        }
+        outcome.backlog = try session.run(deletion.count(limit: 100_000)).integer ?? 0
+        outcome.quarantined = quarantine.count
+        outcome.quarantine = quarantine.rows(now: control.now())
+        if outcome.reason == nil, let held = quarantine.found.min(by: { $0.key < $1.key }) {
+            outcome.reason = "\(quarantine.count) rows cannot be deleted, one of them because: \(held.value)"
+        }
+    }
+
+    /// - Returns: whether there may be more.
+    private mutating func deleteBatch(_ root: FileTree) throws -> Bool {
+        let limit = min(Self.batch, work.rows.limits.rows - outcome.rows)
+        guard limit > 0 else {
+            outcome.reason = "the cap of \(work.rows.limits.rows) rows is reached"
+            return false
+        }
+        let paths = SQL.list(work.pathColumns.map { "t.\(name: $0)" })
+        let selection = deletion.candidates(
+            "t.ctid::text, \(deletion.key), \(paths)", limit: limit, excluded: quarantine.excluded)
+        let (session, deletion) = (session, deletion)
+        var held: [String: String] = [:]
+        let result = try session.transaction { () -> (rows: Int, bytes: Int, seen: Int) in
+            try session.run("SET CONSTRAINTS ALL IMMEDIATE")
+            let rows = try session.run("\(selection) FOR UPDATE OF t SKIP LOCKED").rows
+            var done = 0
+            var bytes = 0
+            for row in rows {
+                guard let place = row[0], let key = row[1] else { continue }
+                do {
+                    // The row first, uncommitted: one that a constraint holds keeps its file.
+                    try session.run("SAVEPOINT one")
+                    try session.run(deletion.delete(places: [place]))
+                    for path in row.dropFirst(2).compactMap({ $0 }) { bytes += try root.remove(path) }
+                    try session.run("RELEASE SAVEPOINT one")
+                    done += 1
+                } catch let failure as PostgresFailure where failure.isAboutRows {
+                    held[key] = failure.description
+                    try session.run("ROLLBACK TO SAVEPOINT one")
+                } catch let error as CertsError where error.code == .fileUnwritable || error.code == .nameInvalid {
+                    held[key] = error.description
+                    try session.run("ROLLBACK TO SAVEPOINT one")
+                }
+            }
+            return (done, bytes, rows.count)
+        }
+        for (key, reason) in held { quarantine.add(key, reason) }
+        if quarantine.isFull { outcome.reason = "\(Quarantine.limit) rows cannot be deleted" }
+        outcome.rows += result.rows
+        outcome.bytesFreed += result.bytes
+        control.beat(outcome.rows)
+        return result.seen > 0
+    }
+}
+
+/// The files below one directory, reached without following links.
+struct FileTree {
+    private let root: Int32
+    private let path: String
+    private let keeper: Keeper
+
+    /// Closes the descriptor with the last copy of the value.
+    private final class Keeper {
+        let descriptor: Int32
+        init(_ descriptor: Int32) { self.descriptor = descriptor }
+        deinit { close(descriptor) }
+    }
+
+    /// - Throws: `file.missing`.
+    init(_ path: String) throws {
+        let descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard descriptor >= 0, path != "/" else {
+            throw CertsError(
+                .fileMissing, "the directory \(path) cannot be opened: \(String(cString: strerror(errno)))",
+                subject: path, hint: "correct `directory:`; nothing was deleted")
+        }
+        root = descriptor
+        keeper = Keeper(descriptor)
+        self.path = path
+    }
+
+    /// Removes a file; one that is not there counts as removed.
+    /// - Returns: its size in bytes.
+    /// - Throws: `name.invalid` for a path that leads out, `file.unwritable`.
+    func remove(_ relative: String) throws -> Int {
+        let parts = relative.split(separator: "/", omittingEmptySubsequences: false).map(String.init)
+        guard !parts.isEmpty, parts.count <= 32, relative.utf8.count <= 1024, !relative.utf8.contains(0),
+            parts.allSatisfy({ !$0.isEmpty && $0 != "." && $0 != ".." })
+        else {
+            throw CertsError(
+                .nameInvalid, "'\(TerminalText.sanitized(relative, limit: 100))' is not a path below \(path)",
+                hint: "look at the row")
+        }
+        var folder = Keeper(dup(root))
+        for part in parts.dropLast() {
+            let next = openat(folder.descriptor, part, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW)
+            if next < 0, errno == ENOENT { return 0 }
+            guard next >= 0 else { throw refusal(relative) }
+            folder = Keeper(next)
+        }
+        let name = parts[parts.count - 1]
+        var status = stat()
+        guard fstatat(folder.descriptor, name, &status, AT_SYMLINK_NOFOLLOW) == 0 else {
+            if errno == ENOENT { return 0 }
+            throw refusal(relative)
+        }
+        guard unlinkat(folder.descriptor, name, 0) == 0 || errno == ENOENT else { throw refusal(relative) }
+        return status.st_mode & S_IFMT == S_IFREG ? Int(status.st_size) : 0
+    }
+
+    private func refusal(_ relative: String) -> CertsError {
+        CertsError(
+            .fileUnwritable,
+            "\(path)/\(TerminalText.sanitized(relative, limit: 100)) cannot be removed: \(String(cString: strerror(errno)))",
+            hint: "look at its rights and at those of its directory")
+    }
+}

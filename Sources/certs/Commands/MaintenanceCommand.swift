@@ -1,0 +1,176 @@
+import ArgumentParser
+import CertsCore
+import CertsMaintenance
+import CertsStore
+import Foundation
+
+struct MaintenanceCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "maintenance", abstract: "The jobs around the service: what they do, when, and what they did.",
+        subcommands: [
+            MaintenanceListCommand.self, MaintenancePlanCommand.self, MaintenanceRunCommand.self,
+            MaintenanceStatusCommand.self,
+        ])
+}
+
+struct MaintenanceListCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "list", abstract: "The declared jobs and when they run next.")
+
+    @OptionGroup var global: GlobalOptions
+    @OptionGroup var output: OutputOptions
+
+    struct Item: Encodable {
+        let job: String
+        let work: String
+        let table: String
+        let schedule: String
+        let zone: String
+        let nextRunAt: Date?
+    }
+
+    struct Document: Encodable {
+        let schema = 1
+        let jobs: [Item]
+    }
+
+    func run() async throws {
+        let declarations = try ConfigurationFile.load(path: global.configurationPath)
+        let now = Date()
+        let items = declarations.maintenance.jobs.map { job in
+            let delay = job.schedule.delay(of: job.name, on: Assembly.host)
+            return Item(
+                job: job.name.rawValue, work: job.work.word, table: job.work.table.description,
+                schedule: job.schedule.rule.description, zone: job.schedule.zone.identifier,
+                nextRunAt: job.schedule.next(after: now.addingTimeInterval(-delay))?.addingTimeInterval(delay))
+        }
+        try Listing(
+            document: Document(jobs: items), items: items,
+            columns: [
+                Column("job") { $0.job }, Column("work") { $0.work }, Column("table") { $0.table },
+                Column("schedule") { $0.schedule }, Column("zone") { $0.zone },
+                Column("next run") { Time.text($0.nextRunAt) },
+            ]
+        ).print(output.output)
+    }
+}
+
+struct MaintenancePlanCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "plan", abstract: "What a job would delete now; changes nothing.",
+        discussion: "The same conditions as in a run, in a transaction that cannot write.")
+
+    @OptionGroup var global: GlobalOptions
+    @OptionGroup var output: OutputOptions
+    @Argument(help: "The job.")
+    var name: String
+    @Option(help: "How many keys to name, oldest rows first.")
+    var keys = 20
+
+    struct Item: Encodable {
+        let table: String
+        let rows: Int
+        let bytes: Int
+        let held: Int
+        let keys: [String]
+        let warnings: [String]
+    }
+
+    struct Document: Encodable {
+        let schema = 1
+        let job: String
+        let deletes: [Item]
+    }
+
+    func validate() throws {
+        guard (0...1_000_000).contains(keys) else { throw ValidationError("--keys takes a number from 0 to 1000000") }
+    }
+
+    func run() async throws {
+        let assembly = try await Assembly.make(global)
+        let job = try assembly.job(name)
+        let control = JobControl(deadline: .now + .seconds(job.deadline), now: { Date() })
+        let previews = try await assembly.jobs.executor.plan(job, sample: keys, control: control)
+        let items = previews.map {
+            Item(
+                table: $0.table.description, rows: $0.rows, bytes: $0.bytes, held: $0.held, keys: $0.keys,
+                warnings: $0.warnings)
+        }
+        try Listing(
+            document: Document(job: name, deletes: items), items: items,
+            columns: [
+                Column("table") { $0.table }, Column("rows", isNumber: true) { String($0.rows) },
+                Column("bytes", isNumber: true) { String($0.bytes) },
+                Column("held", isNumber: true) { String($0.held) },
+                Column("keys") { $0.keys.joined(separator: " ") },
+            ]
+        ).print(output.output)
+        for warning in Set(items.flatMap(\.warnings)).sorted() { Terminal.note(TerminalText.sanitized(warning)) }
+    }
+}
+
+struct MaintenanceRunCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "run", abstract: "Run a job now, whatever its schedule.",
+        discussion: "Exit codes: 0 done; 1 failed; 3 a part is left to do; 5 refused, or another process runs it.")
+
+    @OptionGroup var global: GlobalOptions
+    @Argument(help: "The job.")
+    var name: String
+
+    func run() async throws {
+        let assembly = try await Assembly.make(global)
+        let job = try assembly.job(name)
+        let run = try await assembly.jobs.run(job, occurrence: nil, source: .command)
+        let held = run.quarantined > 0 ? ", \(run.quarantined) set aside" : ""
+        let reason = run.reason.map { ": \(TerminalText.sanitized($0))" } ?? ""
+        Terminal.note("\(run.job): \(run.result?.rawValue ?? "open"), \(run.rows) rows\(held)\(reason)")
+        switch run.result {
+        case .succeeded: return
+        case .incomplete: throw ExitStatus.partly
+        case .refused, .skipped: throw ExitStatus.refused
+        default: throw ExitStatus.failed
+        }
+    }
+}
+
+struct MaintenanceStatusCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "status", abstract: "What the jobs did, newest first: the ledger of their runs.")
+
+    @OptionGroup var global: GlobalOptions
+    @OptionGroup var output: OutputOptions
+    @Argument(help: "One job.")
+    var name: String?
+    @Option(help: "How many runs.")
+    var limit = 20
+
+    struct Document: Encodable {
+        let schema = 1
+        let runs: [JobRun]
+    }
+
+    func validate() throws {
+        guard (1...100_000).contains(limit) else { throw ValidationError("--limit takes a number from 1 to 100000") }
+    }
+
+    func run() async throws {
+        let assembly = try await Assembly.make(global)
+        let job = try name.map { try assembly.job($0).name }
+        let runs = try await assembly.database.runs(of: job, limit: limit)
+        try Listing(
+            document: Document(runs: runs), items: runs,
+            columns: [
+                Column("job") { $0.job.rawValue }, Column("started") { Time.text($0.startedAt) },
+                Column("seconds", isNumber: true) { run in
+                    run.endedAt.map { String(format: "%.1f", max(0, $0.timeIntervalSince(run.startedAt))) } ?? "-"
+                },
+                Column("result") { $0.result?.rawValue ?? "open" },
+                Column("rows", isNumber: true) { String($0.rows) },
+                Column("set aside", isNumber: true) { String($0.quarantined) },
+                Column("source") { $0.source.rawValue }, Column("runner") { $0.runner },
+                Column("reason") { $0.reason ?? "" },
+            ]
+        ).print(output.output)
+    }
+}

@@ -1,0 +1,50 @@
+import CertsCore
+import CertsMaintenance
+import CertsStore
+import Foundation
+import Logging
+import ServiceLifecycle
+
+extension Assembly {
+    /// What the maintenance jobs need, put together.
+    var jobs: JobRunner {
+        JobRunner(
+            executor: JobExecutor(declarations.maintenance) { path in try Self.password(path) },
+            ledger: database, locks: state, logger: logger, host: Self.host, now: { Date() })
+    }
+
+    static var host: String { ProcessInfo.processInfo.hostName }
+
+    /// The content of a file with one secret, without the newline at its end.
+    private static func password(_ path: String) throws -> Secret {
+        var bytes = Array(try InputFile.read(path))
+        while let last = bytes.last, last == 10 || last == 13 { bytes.removeLast() }
+        return Secret(copying: bytes)
+    }
+
+    /// The metrics of the jobs.
+    var jobFamilies: @Sendable () async throws -> [MetricFamily] {
+        let (jobs, database) = (declarations.maintenance.jobs, database)
+        return { try await JobMetrics.families(jobs, database, now: Date()) }
+    }
+
+    func job(_ name: String) throws -> JobDeclaration {
+        let jobs = declarations.maintenance.jobs
+        guard let found = jobs.first(where: { $0.name.rawValue == name }) else {
+            let known = jobs.map(\.name.rawValue).joined(separator: ", ")
+            throw CertsError(
+                .nameUnknown, "no job named '\(name)' is declared",
+                hint: known.isEmpty ? "declare one under `maintenance:` in the configuration" : "declared: \(known)")
+        }
+        return found
+    }
+}
+
+/// The jobs as a service: they end with it, and what they had begun is recorded.
+struct MaintenanceService: Service {
+    let scheduler: JobScheduler
+
+    func run() async throws {
+        await cancelWhenGracefulShutdown { await scheduler.run() }
+    }
+}
