@@ -1,3 +1,4 @@
+import CertsCrypto
 import CertsTesting
 import Foundation
 import Testing
