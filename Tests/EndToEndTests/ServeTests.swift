@@ -125,9 +125,8 @@ import Testing
         let (scene, port) = try await scene { $0.endpointPort = silentPort }
         let service = try Service(scene, port: port)
         #expect(try await eventually { await service.get("/healthz")?.status == 200 }, "\(service.output)")
-        let ready = await service.get("/readyz")
-        #expect(ready?.status == 503)
-        #expect(ready.map { String(decoding: $0.body, as: UTF8.self).contains("planner") } == true)
+        #expect(await service.get("/readyz")?.status == 503)
+        #expect(try await eventually { await service.text("/readyz").contains("planner") })
         let metrics = await service.get("/metrics")
         #expect(metrics?.status == 200)
         #expect(try await eventually { service.output.contains("looking at loadbalancer") }, "\(service.output)")

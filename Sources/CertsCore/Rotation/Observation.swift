@@ -25,10 +25,13 @@ package struct EndpointObservation: Sendable, Hashable, Codable {
 package struct Sighting: Sendable, Hashable, Codable {
     package var question: Question
     package var observation: EndpointObservation
+    /// Whether the leaf that was seen is for the server name that was sent; `nil`: not known, or none was sent.
+    package var isForName: Bool?
 
-    package init(_ question: Question, _ observation: EndpointObservation) {
+    package init(_ question: Question, _ observation: EndpointObservation, isForName: Bool? = nil) {
         self.question = question
         self.observation = observation
+        self.isForName = isForName
     }
 
     /// A handshake to be made. ``Endpoint/serverName`` is the server name that is sent; `nil`: none.

@@ -17,6 +17,10 @@ package final class Notifier: Sendable {
     private let lastDecision = Mutex<ContinuousClock.Instant?>(nil)
     /// When each channel was last given a message.
     private let lastMessages = Mutex<[Name: Date]>([:])
+    /// Messages whose sending could not be recorded, with the time before which nothing more is done about them: a disk that
+    /// is full must not make one message a hundred.
+    private let unrecorded = Mutex<[String: (isSent: Bool, rest: ContinuousClock.Instant)]>([:])
+    private static let rest = Duration.seconds(60)
     /// The shortest time between two messages to one channel, in seconds; what happens meanwhile is in the next one.
     private let pause: TimeInterval
 
@@ -142,19 +146,26 @@ package final class Notifier: Sendable {
 
     private func send(_ pending: PendingMessage) async -> Bool {
         guard let channel = channels[pending.channel] else { return true }
-        do {
-            try await channel.send(pending.message)
-        } catch {
-            await failed(pending, CertsError.wrapping(error))
-            return false
+        let id = pending.message.id
+        let known = unrecorded.withLock { $0[id] }
+        if let known, known.rest > .now { return known.isSent }
+        if known?.isSent != true {
+            do {
+                try await channel.send(pending.message)
+            } catch {
+                await failed(pending, CertsError.wrapping(error))
+                return false
+            }
         }
         do {
             try await store.confirm(pending, at: context.now)
+            unrecorded.withLock { $0[id] = nil }
             context.logger.info(
                 "notified: \(pending.message.summary)", metadata: ["channel": "\(pending.channel)"])
         } catch {
+            unrecorded.withLock { $0[id] = (true, .now + Self.rest) }
             context.logger.error(
-                "a notification was sent, and will be again: \(CertsError.wrapping(error))",
+                "a notification was sent, which cannot be recorded; after a restart it will be sent again: \(CertsError.wrapping(error))",
                 metadata: ["channel": "\(pending.channel)"])
         }
         return true
@@ -168,7 +179,9 @@ package final class Notifier: Sendable {
         do {
             try await store.postpone(
                 pending, because: TerminalText.sanitized(error.description, limit: 1000), at: now, until: next)
+            unrecorded.withLock { $0[pending.message.id] = nil }
         } catch {
+            unrecorded.withLock { $0[pending.message.id] = (false, .now + Self.rest) }
             context.logger.error("the failure of a channel could not be recorded: \(CertsError.wrapping(error))")
         }
     }

@@ -121,8 +121,9 @@ extension EndpointProof {
         /// What each address showed for a name that nobody has, or for none.
         var fallbacks: [Endpoint: Set<Fingerprint>] = [:]
 
-        /// Whether the name was nobody's: the address fell back to its default certificate.
+        /// Whether the name was nobody's: the address fell back to its default certificate, which is not for that name.
         func hadNobody(_ before: Sighting) -> Bool {
+            guard before.isForName == false else { return false }
             let endpoint = before.question.endpoint
             guard let name = endpoint.serverName, name != ProofMatrix.unknownName, let old = before.observation.served
             else { return false }

@@ -1,4 +1,5 @@
 import CertsCore
+import CertsCrypto
 import Foundation
 
 /// Shows by fresh handshakes what endpoints serve.
@@ -42,18 +43,27 @@ struct EndpointProof: Sendable {
 
     /// One handshake for each question; a problem is part of the observation.
     func look(_ questions: [Sighting.Question], now: Date) async -> [Sighting] {
-        await each(questions) { Sighting($0, await observation($0, now)) }
+        await each(questions) { await sighting($0, now) }
     }
 
-    private func observation(_ question: Sighting.Question, _ now: Date) async -> EndpointObservation {
+    private func sighting(_ question: Sighting.Question, _ now: Date) async -> Sighting {
         do {
             let served = try await probe(question)
-            return Self.observation(question.endpoint, served, now)
+            return Sighting(
+                question, Self.observation(question.endpoint, served, now),
+                isForName: question.endpoint.serverName.flatMap { Self.isLeaf(of: served, for: $0) })
         } catch {
             let problem = CertsError.wrapping(error)
-            return EndpointObservation(
-                endpoint: question.endpoint, served: nil, problem: problem.description, observedAt: now)
+            return Sighting(
+                question,
+                EndpointObservation(
+                    endpoint: question.endpoint, served: nil, problem: problem.description, observedAt: now))
         }
+    }
+
+    private static func isLeaf(of served: ServedCertificate, for name: String) -> Bool? {
+        guard let leaf = try? served.chainDER.first.map({ try Certificate(der: $0) }) else { return nil }
+        return leaf.record.dnsNames.contains { DNSName.covers($0.lowercased(), host: name.lowercased()) }
     }
 
     func probe(_ question: Sighting.Question) async throws -> ServedCertificate {

@@ -73,7 +73,8 @@ struct CheckCommand: AsyncParsableCommand {
         do {
             let assembly = try await Assembly.make(global, create: false)
             if live { try await assembly.engine.observe() }
-            result = PluginResult(try await assembly.engine.status(at: Date()))
+            let now = Date()
+            result = PluginResult(try await assembly.engine.status(at: now), at: now)
         } catch {
             result = PluginResult(unknown: CertsError.wrapping(error))
         }
@@ -87,7 +88,9 @@ struct CheckCommand: AsyncParsableCommand {
             $0.state == .expired || $0.targets.contains { $0.endpoints.contains { $0.matches == false } }
         }
         if isWrong { throw ExitStatus.expiredOrWronglyServed }
-        if managed.contains(where: { [.due, .missing, .undeployed].contains($0.state) }) { throw ExitStatus.due }
+        if managed.contains(where: { [.due, .failing, .missing, .undeployed].contains($0.state) }) {
+            throw ExitStatus.due
+        }
     }
 
     /// Channels that fail: known from the messages that they did not take.

@@ -105,7 +105,7 @@ struct ImportWriter {
         let lock = try await state.lock(certificate.name)
         defer { lock.release() }
         let leaf = certificate.found.leaf
-        if let known = try await knownOutcome(certificate.name, leaf, state) { return known }
+        if let known = try await knownOutcome(certificate.name, leaf, state, database) { return known }
         guard try await database.openRotation(of: certificate.name) == nil else {
             throw CertsError(
                 .issuerPending, "a rotation of '\(certificate.name)' is under way", subject: certificate.name.rawValue,
@@ -131,12 +131,15 @@ struct ImportWriter {
     }
 
     /// `nil`: there is no issued revision yet.
-    private func knownOutcome(_ name: Name, _ leaf: Certificate, _ state: StateDirectory) async throws -> Outcome? {
-        let current = try await state.currentRevision(of: name)
+    private func knownOutcome(
+        _ name: Name, _ leaf: Certificate, _ state: StateDirectory, _ database: Database
+    ) async throws -> Outcome? {
+        let (current, row) = (try await state.currentRevision(of: name), try await database.state(of: name))
+        let isWhole = current != nil && row?.record != nil
         for revision in try await state.revisions(of: name).reversed() {
             guard let manifest = try await state.read(.manifest, of: name, revision: revision) else { continue }
             if try RevisionManifest(decoding: manifest).records.contains(where: { $0.sha256 == leaf.record.sha256 }) {
-                if current != nil { return .known }
+                if isWhole { return .known }
                 // An import that was cut short is done again.
                 continue
             }

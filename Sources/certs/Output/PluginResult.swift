@@ -22,15 +22,17 @@ struct PluginResult {
     let state: State
     let line: String
 
-    /// Critical: expired, or seen served wrongly. Warning: due, missing, failing, not deployed, or a channel that fails.
-    init(_ report: StatusReport) {
+    /// Critical: expired, or seen served wrongly. Warning: due (also while the issuer is waited for), missing, failing, not
+    /// deployed, or a channel that fails.
+    init(_ report: StatusReport, at now: Date) {
         let managed = report.certificates.filter(\.managed)
         let critical = managed.filter { entry in
             entry.state == .expired || entry.targets.contains { $0.endpoints.contains { $0.matches == false } }
         }
         let names = Set(critical.map(\.name))
         let warning = managed.filter {
-            !names.contains($0.name) && [.due, .missing, .undeployed, .failing].contains($0.state)
+            let isLate = $0.state == .waiting && $0.dueAt.map { $0 <= now } ?? true
+            return !names.contains($0.name) && ([.due, .missing, .undeployed, .failing].contains($0.state) || isLate)
         }
         let channels = report.channels.filter { $0.consecutiveFailures > 0 }
         state = !critical.isEmpty ? .critical : warning.isEmpty && channels.isEmpty ? .ok : .warning
