@@ -26,6 +26,8 @@ final class ChallengeListener<Proof: Sendable>: Sendable {
         /// Where to look for the proofs of other processes, each with the number of our proofs that brought it.
         var sources: [ProofSource: (lookup: Lookup, count: Int)] = [:]
         var running: (any StoppableListener)?
+        /// How many were stopped: one that is about to close answers nobody any longer.
+        var stopped = 0
         var isWaiting = false
     }
 
@@ -62,7 +64,7 @@ final class ChallengeListener<Proof: Sendable>: Sendable {
             }
             guard state.running == nil, !state.isWaiting else { return .shown }
             do throws(CertsError) {
-                state.running = try open(address, proofs)
+                state.running = try open(address, proofs(state.stopped))
                 return .shown
             } catch {
                 if error.code == .listenInUse {
@@ -91,6 +93,7 @@ final class ChallengeListener<Proof: Sendable>: Sendable {
             Self.forget(key, identity, &state)
             guard state.shown.isEmpty else { return nil }
             defer { state.running = nil }
+            state.stopped += 1
             return state.running
         }
         await last?.stop()
@@ -113,7 +116,7 @@ final class ChallengeListener<Proof: Sendable>: Sendable {
                     return true
                 }
                 // Any failure counts as "taken": the proof is shown already, so there is nobody to tell but the self-check.
-                guard let listener = try? open(address, proofs) else { return false }
+                guard let listener = try? open(address, proofs(state.stopped)) else { return false }
                 state.running = listener
                 state.isWaiting = false
                 return true
@@ -122,12 +125,16 @@ final class ChallengeListener<Proof: Sendable>: Sendable {
         }
     }
 
-    /// Holds `self` weakly: the listener belongs to it, not the other way round.
-    private var proofs: ShownProofs<Proof> {
+    /// For one listener; holds `self` weakly: the listener belongs to it, not the other way round.
+    ///
+    /// - Parameter number: of listeners that were stopped before it. Once it is stopped itself it shows nothing: what is
+    ///   seen on it by the self-check would be gone when the CA comes.
+    private func proofs(_ number: Int) -> ShownProofs<Proof> {
         ShownProofs(
-            here: { [weak self] key in self?.state.withLock { $0.shown[key] } },
+            here: { [weak self] key in self?.state.withLock { $0.stopped == number ? $0.shown[key] : nil } },
             elsewhere: { [weak self] key in
-                for source in self?.state.withLock({ $0.sources.values.map(\.lookup) }) ?? [] {
+                let sources = self?.state.withLock { $0.stopped == number ? $0.sources.values.map(\.lookup) : [] }
+                for source in sources ?? [] {
                     if let found = await source(key) { return found }
                 }
                 return nil
