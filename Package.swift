@@ -62,17 +62,18 @@ let package = Package(
         library("CertsHTTP", ["CertsCore", "CCurl"]),
         library("CertsDNS", ["CertsCore", "CLDNS"]),
         library("CertsGzip", ["CertsCore", "CZlib"]),
+        library("CertsPrograms", ["CertsCore", subprocess, systemPackage]),
         library("CertsStore", ["CertsCore", .product(name: "GRDB", package: "GRDB.swift"), systemPackage]),
         library(
             "CertsIssuers",
             [
-                "CertsCore", "CertsCrypto", "CertsHTTP", "CertsDNS", logging, nioCore, nioPosix, nioHTTP1, subprocess,
-                systemPackage,
+                "CertsCore", "CertsCrypto", "CertsHTTP", "CertsDNS", "CertsPrograms", logging, nioCore, nioPosix,
+                nioHTTP1,
             ]),
-        library("CertsNotify", ["CertsCore", "CertsCrypto", "CertsHTTP", subprocess, systemPackage]),
+        library("CertsNotify", ["CertsCore", "CertsCrypto", "CertsHTTP", "CertsPrograms"]),
         library(
             "CertsHAProxy",
-            ["CertsCore", "CertsCrypto", "CertsHTTP", nioCore, nioPosix, subprocess, systemPackage, logging]),
+            ["CertsCore", "CertsCrypto", "CertsHTTP", "CertsPrograms", nioCore, nioPosix, systemPackage, logging]),
         library(
             "CertsEngine",
             [

@@ -6,7 +6,7 @@ import Foundation
 /// acme2certifier under gunicorn: an ACME CA with renewal information (RFC 9773) and profiles, which Pebble 2.4.0 lacks.
 ///
 /// It finalizes at once, knows no alternate chains, accepts any `replaces`, and sends no `Retry-After` for orders.
-/// `scripts/acme2certifier` installs it, once. After ``restart(_:)`` it has the same address, CA and database.
+/// `scripts/python-environment` installs it, once. After ``restart(_:)`` it has the same address, CA and database.
 package final class ACMEToCertifier: Sendable {
     package struct Options: Sendable {
         /// Name and the URL that explains it.
@@ -58,7 +58,7 @@ package final class ACMEToCertifier: Sendable {
         in directory: TemporaryDirectory, _ options: Options = Options()
     ) async throws -> ACMEToCertifier {
         try await BlockingPool.network.run {
-            let server = try ACMEToCertifier(in: directory, environment: Self.install())
+            let server = try ACMEToCertifier(in: directory, environment: PythonEnvironment.directory("acme2certifier"))
             try server.start(options)
             return server
         }
@@ -148,17 +148,6 @@ package final class ACMEToCertifier: Sendable {
             }
         }
         return sections.map { "[\($0.name)]\n" + $0.lines.map { "\($0)\n" }.joined() }.joined(separator: "\n")
-    }
-
-    /// The directory of the virtual environment; made now where it is missing.
-    private static func install() throws -> String {
-        let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-            .deletingLastPathComponent()
-        let outcome = try Tool.run(root.appending(path: "scripts/acme2certifier").path)
-        guard outcome.status == 0, let environment = outcome.output.split(separator: "\n").last else {
-            throw Tool.Failure(description: "scripts/acme2certifier failed: \(outcome.output)")
-        }
-        return String(environment)
     }
 
     /// Where the package keeps its WSGI program.

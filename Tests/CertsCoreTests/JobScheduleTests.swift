@@ -134,7 +134,7 @@ import Testing
         "1-59/7 9-17 * 3-11/2 1-5",
     ])
     func agreesWithCronsim(expression: String) throws {
-        let python = try Self.cronsim()
+        let python = try PythonEnvironment.directory("cronsim") + "/bin/python3"
         let script = """
             import sys
             from datetime import datetime, timezone
@@ -158,19 +158,5 @@ import Testing
             let difference = zip(ours, theirs).first { $0 != $1 }
             #expect(ours == theirs, "\(zone) \(expression): \(difference.map { "\($0)" } ?? "lengths")")
         }
-    }
-
-    /// A Python with cronsim, made once for all runs.
-    private static func cronsim() throws -> String {
-        let folder = "/tmp/certs-cronsim"
-        let python = "\(folder)/bin/python3"
-        let script = """
-            flock 9
-            [ -e \(folder)/done ] || { python3 -m venv \(folder) && \(folder)/bin/pip install -q cronsim==2.8 tzdata \
-            && touch \(folder)/done; }
-            """
-        let outcome = try Tool.run("bash", "-c", "exec 9>\(folder).lock; \(script)")
-        try #require(outcome.status == 0, "\(outcome.output)")
-        return python
     }
 }

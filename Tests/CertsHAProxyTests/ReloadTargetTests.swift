@@ -124,7 +124,7 @@ import Testing
 
     private func run(_ arguments: [String], deadline: Duration = .seconds(20)) async -> CertsError? {
         await error {
-            try await CommandRunner.run(.init(arguments: arguments, deadline: deadline), purpose: "the reload command")
+            try await CertsCore.CommandLine(arguments: arguments, deadline: deadline).run(purpose: "the reload command")
         }
     }
 

@@ -8,7 +8,7 @@ struct CommandReloader: Reloader {
     func check(bundlePaths: [String]) async -> [Finding] { [] }
 
     func reload(within limit: Duration) async throws -> ReloadOutcome {
-        try await CommandRunner.run(command, purpose: "the reload command")
+        try await command.run(purpose: "the reload command")
         return ReloadOutcome(evidence: .askedFor)
     }
 }

@@ -170,7 +170,7 @@ package struct ReloadTarget: DeploymentTarget {
 
     func reload() async throws {
         if let validate = declaration.validate {
-            try await CommandRunner.run(validate, purpose: "the validation command")
+            try await validate.run(purpose: "the validation command")
         }
         let outcome = try await reloader.reload(within: max(declaration.verifyWithin, limits.reload))
         last.record(outcome)

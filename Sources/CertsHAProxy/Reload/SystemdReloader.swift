@@ -92,8 +92,7 @@ struct SystemdReloader: Reloader {
     private func run(_ words: [String], within limit: Duration) async throws -> String {
         // Nobody is there to answer a question for a password; after `--` no name of a unit is an option.
         let arguments = [systemctl, "--no-ask-password", "--no-pager"] + words + ["--", unit]
-        return try await CommandRunner.run(
-            CertsCore.CommandLine(arguments: arguments, deadline: limit), purpose: "the command")
+        return try await CertsCore.CommandLine(arguments: arguments, deadline: limit).run(purpose: "the command")
     }
 
     private func failure(_ message: String, hint: String) -> CertsError {

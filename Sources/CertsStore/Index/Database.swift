@@ -136,7 +136,7 @@ package final class Database: Sendable {
     /// - Throws: `state.corrupt`.
     package func checkIntegrity() async throws {
         try await read { [path] database in
-            let answer = try String.fetchOne(database, sql: "PRAGMA quick_check(1)")
+            let answer = try String.fetchOne(database, sql: "PRAGMA integrity_check(1)")
             if answer != "ok" { throw DatabaseFailure.corrupt(path, answer ?? "no answer") }
         }
     }
