@@ -37,7 +37,7 @@ package struct HTTPClient: Sendable {
         guard Self.isInitialized else {
             throw CertsError(.http, "libcurl cannot be initialised", hint: "check the installation of libcurl4")
         }
-        let subject = Self.shownURL(request.url)
+        let subject = Self.shownURL(request.url, hidesPath: request.hidesPath)
         try Self.check(request, subject)
         let handle = if let connections { try connections.take() } else { try EasyHandle() }
         defer { connections?.giveBack(handle) }
@@ -145,10 +145,11 @@ package struct HTTPClient: Sendable {
     }
 
     /// The URL for messages: a query may hold a token, and the user part a password.
-    static func shownURL(_ url: String) -> String {
-        let bare = url.prefix { $0 != "?" && $0 != "#" }
-        guard let start = bare.range(of: "://")?.upperBound else { return String(bare.prefix(200)) }
+    static func shownURL(_ url: String, hidesPath: Bool = false) -> String {
+        var bare = url.prefix { $0 != "?" && $0 != "#" }
+        guard let start = bare.range(of: "://")?.upperBound else { return hidesPath ? "" : String(bare.prefix(200)) }
         let authority = bare[start...].prefix { $0 != "/" }
+        if hidesPath, authority.endIndex < bare.endIndex { bare = bare[..<authority.endIndex] + "/…" }
         guard let at = authority.lastIndex(of: "@") else { return String(bare.prefix(200)) }
         return String((bare[..<start] + bare[bare.index(after: at)...]).prefix(200))
     }

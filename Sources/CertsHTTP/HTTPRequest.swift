@@ -23,6 +23,8 @@ package struct HTTPRequest: Sendable {
     package var connectTo: (host: String, port: Int)?
     /// Whether any certificate of the server is taken, or only one that the CAs vouch for and that fits the host.
     package var acceptsAnyCertificate = false
+    /// Whether the path of `url` is a secret, as that of a webhook: then no message shows it.
+    package var hidesPath = false
     package var limits: Limits
 
     package init(

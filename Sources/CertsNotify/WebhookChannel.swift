@@ -40,8 +40,9 @@ package struct WebhookChannel: NotificationChannel {
         }
         let response: HTTPResponse
         do {
-            response = try await HTTPClient(caFile: caFile).send(
-                HTTPRequest(.post, url, headers: headers, body: body, limits: limits))
+            var request = HTTPRequest(.post, url, headers: headers, body: body, limits: limits)
+            request.hidesPath = true
+            response = try await HTTPClient(caFile: caFile).send(request)
         } catch {
             throw CertsError(
                 .notificationFailed, "the webhook of \(name) could not be reached: \(error.message)",

@@ -18,6 +18,17 @@ extension Assembly {
             lock: { try await state.lockNotifications(deadline: $0) })
     }
 
+    /// Tells people after `body`, also when it could not do its work: no channel can change what came of it, or when.
+    func tellingAtTheEnd(_ body: () async throws -> Void) async throws {
+        do {
+            try await body()
+        } catch {
+            await notifier().tellBeforeEnd()
+            throw error
+        }
+        await notifier().tellBeforeEnd()
+    }
+
     /// Of this machine, for people; not looked up in the DNS.
     static var hostName: String {
         var buffer = [CChar](repeating: 0, count: 256)

@@ -1,4 +1,5 @@
 import CertsCore
+import CertsIssuers
 import CertsMaintenance
 import CertsStore
 import Foundation
@@ -9,17 +10,9 @@ extension Assembly {
     /// What the maintenance jobs need, put together.
     var jobs: JobRunner {
         JobRunner(
-            executor: JobExecutor(declarations.maintenance) { path in try Self.password(path) },
-            ledger: database, locks: state, logger: logger, host: Self.host, now: { Date() })
-    }
-
-    static var host: String { ProcessInfo.processInfo.hostName }
-
-    /// The content of a file with one secret, without the newline at its end.
-    private static func password(_ path: String) throws -> Secret {
-        var bytes = Array(try InputFile.read(path))
-        while let last = bytes.last, last == 10 || last == 13 { bytes.removeLast() }
-        return Secret(copying: bytes)
+            executor: JobExecutor(declarations.maintenance) { path in
+                try SecretFile.read(path, what: "the password of the database or of Redis")
+            }, ledger: database, locks: state, logger: logger, host: Self.hostName, now: { Date() })
     }
 
     /// The metrics of the jobs.

@@ -66,4 +66,65 @@ import Testing
         #expect(summary.failure?.reason == .notFound)
         await #expect(throws: CertsError.self) { try await scene.scanner.scan("relative") }
     }
+
+    /// Characters are not bytes: this name begins with a combining accent, which fuses with the slash before it.
+    @Test func aNameThatBeginsWithACombiningCharacterStopsNothing() async throws {
+        let scene = try await Scene()
+        try scene.add("good.pem")
+        try scene.add("\u{301}odd.pem")
+        let legacy = WatchedDirectory(name: try Name("legacy"), path: scene.root.path)
+        let summary = try await scene.scanner.scan(scene.root.path, as: legacy)
+        #expect(summary.found == 2 && summary.unreadable == 0)
+        #expect(try await scene.world.database.scannedFiles().count == 2)
+        #expect(try await scene.scanner.scan(scene.root.path, as: legacy).read == 0)
+        #expect("/dir/\u{301}x.pem".path(below: "/dir") == "\u{301}x.pem")
+        #expect("/srv/schlüssel/a.pem".path(below: "/srv/schlüssel/") == "a.pem")
+        #expect("/dirty/x".path(below: "/dir") == nil)
+    }
+
+    @Test func aDirectoryThatIsNotRecursiveLeavesTheOneBelowItAlone() async throws {
+        let scene = try await Scene()
+        try FileManager.default.createDirectory(
+            atPath: scene.root.path("below"), withIntermediateDirectories: true)
+        try scene.add("a.pem")
+        try scene.add("below/b.pem")
+        let outer = WatchedDirectory(name: try Name("outer"), path: scene.root.path, isRecursive: false)
+        let inner = WatchedDirectory(name: try Name("inner"), path: scene.root.path("below"))
+        for round in 1...3 {
+            let first = try await scene.scanner.scan(outer.path, as: outer)
+            let second = try await scene.scanner.scan(inner.path, as: inner)
+            #expect((first.removed, second.removed) == (0, 0))
+            #expect((first.read, second.read) == (round == 1 ? (1, 1) : (0, 0)))
+        }
+        try FileManager.default.removeItem(atPath: scene.root.path("a.pem"))
+        #expect(try await scene.scanner.scan(outer.path, as: outer).removed == 1)
+        #expect(try await scene.world.database.scannedFiles().map(\.path) == [scene.root.path("below/b.pem")])
+    }
+
+    @Test func theDatesOfALinkThatBreaksStay() async throws {
+        let scene = try await Scene()
+        try scene.add("target")
+        try FileManager.default.createSymbolicLink(
+            atPath: scene.root.path("live.pem"), withDestinationPath: scene.root.path("target"))
+        let legacy = WatchedDirectory(name: try Name("legacy"), path: scene.root.path)
+        _ = try await scene.scanner.scan(scene.root.path, as: legacy)
+        let known = try #require(try await scene.world.database.scannedFiles().first?.record)
+        try FileManager.default.removeItem(atPath: scene.root.path("target"))
+        _ = try await scene.scanner.scan(scene.root.path, as: legacy)
+        let broken = try #require(try await scene.world.database.scannedFiles().first)
+        #expect(broken.problem == .danglingLink)
+        #expect(broken.record == known)
+    }
+
+    @Test func aDirectoryThatWasNamedByHandAndIsGoneTakesItsFilesWithIt() async throws {
+        let scene = try await Scene()
+        try FileManager.default.createDirectory(atPath: scene.root.path("old"), withIntermediateDirectories: true)
+        try scene.add("old/a.pem")
+        _ = try await scene.scanner.scan(scene.root.path("old"))
+        #expect(try await scene.scanner.scan(scene.root.path("typo")).failure?.reason == .notFound)
+        #expect(try await scene.world.database.watchSources().map(\.isUp) == [true], "a slip of the hand is no alarm")
+        try FileManager.default.removeItem(atPath: scene.root.path("old"))
+        #expect(try await scene.scanner.scan(scene.root.path("old")).removed == 1)
+        #expect(try await scene.world.database.scannedFiles().isEmpty)
+    }
 }

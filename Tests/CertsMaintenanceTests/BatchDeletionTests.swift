@@ -178,6 +178,52 @@ import Testing
         #expect(outcome.quarantine.isEmpty)
     }
 
+    /// The place of a row is unique within one physical table only: (0,1) of the child is another row.
+    @Test func aTableFromWhichOthersInheritIsRefusedAndTheChildIsCleanedAlone() async throws {
+        let messenger = try await Messenger.make(
+            """
+            CREATE TABLE events (id bigint PRIMARY KEY, expires_at timestamptz);
+            CREATE TABLE events_live () INHERITS (events);
+            INSERT INTO events VALUES (1, now() - interval '1 day');
+            INSERT INTO events_live VALUES (2, now() + interval '1 day'), (3, now() - interval '1 day');
+            """)
+        await #expect(throws: CertsError(.configurationInvalid, "")) {
+            try await messenger.delete(RowDeletion(TableName("events"), column: "expires_at"))
+        }
+        #expect(try await messenger.count("events") == 3)
+        #expect(try await messenger.delete(RowDeletion(TableName("events_live"), column: "expires_at")).rows == 1)
+        #expect(try await messenger.sql("SELECT string_agg(id::text, ',' ORDER BY id) FROM events") == "1,2")
+    }
+
+    /// The same instant, whatever zone the server or the role has.
+    @Test(arguments: ["Europe/Berlin", "America/New_York"])
+    func aColumnWithoutAZoneHoldsUTC(_ zone: String) async throws {
+        let messenger = try await Messenger.make(
+            """
+            CREATE TABLE visits (id bigint PRIMARY KEY, at timestamp);
+            INSERT INTO visits VALUES (1, (now() AT TIME ZONE 'UTC') - interval '30 minutes'),
+                (2, (now() AT TIME ZONE 'UTC') - interval '90 minutes');
+            """)
+        try await messenger.sql("ALTER DATABASE \(messenger.database) SET timezone = '\(zone)'")
+        #expect(try await messenger.delete(RowDeletion(TableName("visits"), column: "at", age: 3600)).rows == 1)
+        #expect(try await messenger.sql("SELECT string_agg(id::text, ',') FROM visits") == "1")
+    }
+
+    /// Each row takes long: of two hundred and fifty-six none is reached in the time of one transaction.
+    @Test func rowsThatTakeLongAndAreHeldDoNotKeepTheOthersForEver() async throws {
+        let messenger = try await Messenger.make(
+            """
+            INSERT INTO messages SELECT n, NULL, '', now() - interval '1 hour' FROM generate_series(1, 200) n;
+            INSERT INTO messages VALUES (5000, NULL, 'live', NULL, NULL, 150);
+            CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
+                $$ BEGIN PERFORM pg_sleep(0.01); RETURN OLD; END $$;
+            CREATE TRIGGER slow BEFORE DELETE ON messages FOR EACH ROW EXECUTE FUNCTION slow();
+            """)
+        let outcome = try await messenger.delete(Messenger.expired, control: Messenger.control(.seconds(60)))
+        #expect(outcome.rows == 199)
+        #expect(outcome.quarantine.map(\.key) == ["150"])
+    }
+
     @Test func aWindowOfARateLimitCountsFromItsOwnLength() async throws {
         let messenger = try await Messenger.make(
             """

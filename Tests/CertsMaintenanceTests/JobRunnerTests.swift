@@ -139,7 +139,65 @@ private struct Workshop: Sendable {
         #expect(occurrences.allSatisfy { $0.timeIntervalSince1970.truncatingRemainder(dividingBy: 1) == 0 })
     }
 
-    @Test func filesGoBeforeTheirRowsAndRowsThatAreUsedKeepThem() async throws {
+    private static func media(_ directory: String, share: Double? = nil) -> JobWork {
+        .deleteMedia(
+            MediaDeletion(
+                rows: RowDeletion(
+                    TableName("media"), column: "expires_at", limits: DeletionLimits(share: share)),
+                pathColumns: ["blob_key", "thumbnail_key"], directory: directory))
+    }
+
+    @Test func aFileThatAnotherRowHasStays() async throws {
+        let shop = try await Workshop.make(
+            """
+            INSERT INTO media VALUES (1, 'same', NULL, now() - interval '1 hour'), (2, 'other', 'same', NULL),
+                (3, 'twice', NULL, now() - interval '1 hour'), (4, 'twice', NULL, now() - interval '1 hour');
+            """)
+        let tree = shop.directory.path("blobs")
+        try FileManager.default.createDirectory(atPath: tree, withIntermediateDirectories: true)
+        for name in ["same", "other", "twice"] { try shop.directory.write("1", to: "blobs/\(name)") }
+        let run = try await shop.runner().run(
+            try Workshop.job(Self.media(tree)), occurrence: nil, source: .command)
+        #expect(run.result == .succeeded && run.rows == 3)
+        #expect(try FileManager.default.contentsOfDirectory(atPath: tree).sorted() == ["other", "same"])
+    }
+
+    /// A trigger that marks rows instead of deleting them.
+    @Test func aRowThatStaysKeepsItsFile() async throws {
+        let shop = try await Workshop.make(
+            """
+            INSERT INTO media VALUES (1, 'one', NULL, now() - interval '1 hour');
+            CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
+            CREATE TRIGGER keep BEFORE DELETE ON media FOR EACH ROW EXECUTE FUNCTION keep();
+            """)
+        let tree = shop.directory.path("blobs")
+        try FileManager.default.createDirectory(atPath: tree, withIntermediateDirectories: true)
+        try shop.directory.write("1", to: "blobs/one")
+        let run = try await shop.runner().run(
+            try Workshop.job(Self.media(tree)), occurrence: nil, source: .command)
+        #expect(run.result == .incomplete && run.rows == 0 && run.quarantined == 1)
+        #expect(FileManager.default.fileExists(atPath: tree + "/one"))
+    }
+
+    @Test func anEmptyDirectoryAndAShareThatIsTooLargeAreRefused() async throws {
+        let shop = try await Workshop.make(
+            """
+            INSERT INTO media SELECT n, 'f' || n, NULL, now() - interval '1 hour' FROM generate_series(1, 100) n;
+            """)
+        let tree = shop.directory.path("blobs")
+        try FileManager.default.createDirectory(atPath: tree, withIntermediateDirectories: true)
+        let empty = try await shop.runner().run(
+            try Workshop.job(Self.media(tree)), occurrence: nil, source: .command)
+        #expect(empty.result == .refused && empty.reason?.contains("is empty") == true)
+        try shop.directory.write("1", to: "blobs/f1")
+        let capped = try await shop.runner().run(
+            try Workshop.job(Self.media(tree, share: 0.05)), occurrence: nil, source: .command)
+        #expect(capped.result == .refused && capped.reason?.contains("the cap is 5 %") == true)
+        #expect(try await shop.messenger.count("media") == 100)
+        #expect(FileManager.default.fileExists(atPath: tree + "/f1"))
+    }
+
+    @Test func filesGoWithTheirRowsAndRowsThatAreUsedKeepThem() async throws {
         let shop = try await Workshop.make(
             """
             INSERT INTO media VALUES (1, 'a/one', 'a/one.thumb', now() - interval '1 hour'), (2, 'two', NULL, now() - interval '1 hour'),

@@ -63,6 +63,17 @@ import Testing
         #expect(header("Certs-Signature", request) == nil)
     }
 
+    /// With many services the path is the password.
+    @Test func `its path stands in no message`() async throws {
+        let port = try LoopbackPort.reserve()
+        let error = await #expect(throws: CertsError.self) {
+            try await channel("http://127.0.0.1:\(port)/services/T0/S3CR3T?x=S3CR3T").send(try sampleMessage())
+        }
+        let text = [error?.description, error?.report, error?.subject].compactMap(\.self).joined()
+        #expect(text.contains("127.0.0.1:\(port)/…"))
+        #expect(!text.contains("S3CR3T"))
+    }
+
     @Test(arguments: [302, 401, 404, 500, 503])
     func `an answer other than 2xx is a failure, and no redirect is followed`(status: Int) async throws {
         let receiver = try TestResponder(.status(status))

@@ -22,6 +22,13 @@ package struct WatchedFacts: Sendable, Hashable {
         self.problem = problem
     }
 
+    /// The dates that were last known stay while the input cannot be read: one that is missing would end an alarm just when
+    /// things get worse.
+    package mutating func keep(_ known: WatchedFacts) {
+        guard problem != nil, record == nil else { return }
+        (record, chainNotAfter) = (known.record, known.chainNotAfter)
+    }
+
     package func condition(at now: Date) -> CertificateState.Condition {
         guard problem == nil, let record else { return .unreadable }
         return record.notAfter <= now ? .expired : .valid

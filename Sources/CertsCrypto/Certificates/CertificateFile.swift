@@ -51,7 +51,7 @@ package enum CertificateFile {
     }
 
     /// A SEQUENCE that begins with the version 3 (RFC 7292 §4); a certificate begins with another SEQUENCE.
-    private static func isPKCS12(_ bytes: Data) -> Bool {
+    package static func isPKCS12(_ bytes: Data) -> Bool {
         let head = [UInt8](bytes.prefix(10))
         guard head.count == 10, head[0] == 0x30 else { return false }
         let content = head[1] & 0x80 == 0 ? 2 : 2 + Int(head[1] & 0x7f)

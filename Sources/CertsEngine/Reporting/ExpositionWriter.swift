@@ -158,11 +158,8 @@ package struct ExpositionWriter {
     /// `legacy/sub/server.pem`; the path itself for a file that was found by hand.
     private static func label(of file: ScannedFile, in directory: WatchedDirectory?) -> String {
         guard let directory, directory.covers(file.path) else { return file.path }
-        let rest =
-            file.path == directory.path
-            ? file.path.split(separator: "/").last.map { $0[...] } ?? ""
-            : file.path.dropFirst(directory.path.utf8.count).drop { $0 == "/" }
-        return "\(directory.name)/\(rest)"
+        let rest = file.path.path(below: directory.path) ?? file.path.split(separator: "/").last.map(String.init)
+        return "\(directory.name)/\(rest ?? "")"
     }
 
     /// Adds a watched endpoint; one that is not declared is left out.

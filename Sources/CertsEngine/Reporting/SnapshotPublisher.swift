@@ -144,15 +144,19 @@ package actor SnapshotPublisher {
     /// Reads the chains of revisions that are new, once: a revision never changes.
     private func readChains(_ unknown: Unknown) async {
         let context = context
-        let read = await concurrently(unknown, width: 8) { one in
+        let read = await concurrently(unknown, width: 8) { one -> (Name, ExpositionWriter.Chain)? in
             var records: [[CertificateRecord]] = []
             for slot in one.slots {
                 var chain: [CertificateRecord] = []
                 for file in [RevisionFile.certificate(slot), .chain(slot)] {
-                    guard let pem = try? await context.revisions.read(file, of: one.name, revision: one.revision),
-                        pem.count > 0
-                    else { continue }
-                    chain += (try? CertificateReader.records(in: pem.withBytes { Data($0) })) ?? []
+                    do {
+                        let pem = try await context.revisions.read(file, of: one.name, revision: one.revision)
+                        guard let pem, pem.count > 0 else { continue }
+                        chain += try CertificateReader.records(in: pem.withBytes { Data($0) })
+                    } catch {
+                        // Looked at again with the next rendering: half a chain would look like a whole one.
+                        return nil
+                    }
                 }
                 if !chain.isEmpty { records.append(chain) }
             }
@@ -162,6 +166,6 @@ package actor SnapshotPublisher {
             if facts.contains(where: { $0.isChainValid == false }) { shown?.isChainValid = false }
             return (one.name, ExpositionWriter.Chain(revision: one.revision, facts: shown))
         }
-        for (name, chain) in read { chains[name] = chain }
+        for (name, chain) in read.compactMap(\.self) { chains[name] = chain }
     }
 }

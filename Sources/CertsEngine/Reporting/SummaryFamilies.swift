@@ -112,6 +112,14 @@ struct SummaryFamilies {
     }
 
     private func taskFamilies() -> [MetricFamily] {
+        // What is not declared any longer never runs again, and must not look late for ever.
+        let tasks = tasks.filter { task in
+            switch task.name {
+            case CertificateWatch.scanTaskName: !declarations.watch.directories.isEmpty
+            case CertificateWatch.probeTaskName: !declarations.watch.endpoints.isEmpty
+            default: true
+            }
+        }
         func gauge(_ name: String, _ help: String, _ value: (TaskRecord) -> TimeInterval?) -> MetricFamily {
             MetricFamily(
                 name, .gauge, help: help,

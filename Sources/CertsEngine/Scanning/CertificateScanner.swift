@@ -50,9 +50,12 @@ package struct CertificateScanner: Sendable {
     {
         let limits = WalkLimits(isRecursive: directory?.isRecursive ?? true)
         let tree = try await files.walk(root, suffixes: Self.suffixes, limits: limits)
-        let known = try await inventory.knownFiles().filter { $0.key == root || isBelow(root, $0.key) }
+        let known = try await inventory.knownFiles().filter { $0.key == root || $0.key.path(below: root) != nil }
         let source = directory?.name.rawValue ?? WatchDeclaration.handScanned
-        if let failure = tree.rootFailure { return try await fail(failure, source, root, now) }
+        if let failure = tree.rootFailure {
+            guard directory != nil else { return try await forget(failure, known, root, now) }
+            return try await fail(failure, source, root, now)
+        }
 
         let passphrase = await passphrase(directory?.passphraseFile)
         let due = tree.files.filter { entry in
@@ -69,6 +72,7 @@ package struct CertificateScanner: Sendable {
             changes.know(try await inventory.scannedFiles(at: part.map(\.path).filter { known[$0] != nil }))
             for file in await read(part, directory?.name, passphrase, now) { changes.add(file) }
         }
+        changes.know(try await inventory.scannedFiles(at: tree.problems.map(\.path).filter { known[$0] != nil }))
         for problem in tree.problems {
             changes.add(
                 ScannedFile(
@@ -77,9 +81,10 @@ package struct CertificateScanner: Sendable {
         }
         let present = Set(tree.files.map(\.path) + tree.problems.map(\.path))
         let hidden = tree.problems.filter(\.isDirectory).map(\.path)
-        let removed = known.keys.filter { path in
-            !present.contains(path) && !hidden.contains { isBelow($0, path) }
-        }
+        let removed = known.filter { path, file in
+            !present.contains(path) && !hidden.contains { path.path(below: $0) != nil }
+                && isOurs(path, file, root, directory)
+        }.map(\.key)
         try await save(changes, removed, WatchSourceRecord(name: source, isUp: true, lookedAt: now), root)
         return Summary(
             found: tree.files.count, read: changes.contents, unreadable: changes.unreadable, removed: removed.count,
@@ -109,10 +114,7 @@ package struct CertificateScanner: Sendable {
             var file = file
             let known = before[file.path]
             let isSame = known.map { $0.digest == file.digest && $0.problem == file.problem } ?? false
-            // The dates that were last known stay while the file cannot be read.
-            if file.record == nil, file.problem != nil, let known {
-                (file.facts.record, file.facts.chainNotAfter) = (known.record, known.facts.chainNotAfter)
-            }
+            if let known { file.facts.keep(known.facts) }
             if !isSame {
                 contents += 1
                 count(file.problem)
@@ -127,6 +129,8 @@ package struct CertificateScanner: Sendable {
 
         /// Something that has no contents.
         mutating func add(_ file: ScannedFile, before known: ScannedFile.Known?) {
+            var file = file
+            if let before = before[file.path] { file.facts.keep(before.facts) }
             let isOwn = file.source == nil || known?.source == file.source
             if known?.problem == file.problem, known?.stamp == file.stamp, isOwn { return }
             if known?.problem != file.problem { count(file.problem) }
@@ -177,8 +181,28 @@ package struct CertificateScanner: Sendable {
         return summary
     }
 
-    private func isBelow(_ directory: String, _ path: String) -> Bool {
-        path.hasPrefix(directory.hasSuffix("/") ? directory : directory + "/")
+    /// A directory that was named by hand and cannot be looked at: the exit code tells it. One that is gone takes what was
+    /// found there by hand with it.
+    private func forget(
+        _ failure: WatchFailure, _ known: [String: ScannedFile.Known], _ root: String, _ now: Date
+    ) async throws -> Summary {
+        var summary = Summary()
+        summary.failure = failure
+        let gone = failure.reason == .notFound ? known.filter { $0.value.source == nil }.map(\.key) : []
+        guard !gone.isEmpty else { return summary }
+        (summary.removed, summary.isChanged) = (gone.count, true)
+        let source = WatchSourceRecord(name: WatchDeclaration.handScanned, isUp: true, lookedAt: now)
+        try await save(Changes(), gone, source, root)
+        return summary
+    }
+
+    /// Whether a file that was not found is gone for us: one of another directory may be where this one does not look.
+    private func isOurs(
+        _ path: String, _ file: ScannedFile.Known, _ root: String, _ directory: WatchedDirectory?
+    ) -> Bool {
+        guard let directory else { return true }
+        if let source = file.source { return source == directory.name }
+        return directory.isRecursive || path.path(below: root)?.contains("/") != true
     }
 
     /// The first line of the file; `nil` where there is none, which the PKCS#12 files then say.
@@ -213,9 +237,14 @@ package struct CertificateScanner: Sendable {
         do {
             let file = try await files.read(entry.path, limit: Self.largestFile)
             // The stamp of what was read, not of what was seen before: a change in between is found at the next scan.
-            let (digest, facts) = file.contents.withBytes { raw in
-                let bytes = Data(raw)
-                return (Digest.sha256.data(of: bytes), CertificateFile.facts(in: bytes, passphrase: passphrase))
+            let bytes = file.contents.withBytes { Data($0) }
+            let digest = Digest.sha256.data(of: bytes)
+            let facts: WatchedFacts
+            if CertificateFile.isPKCS12(bytes) {
+                // Derives keys, for as long as the file wants: not on the threads that everything else needs.
+                facts = try await BlockingPool.shared.run { CertificateFile.facts(in: bytes, passphrase: passphrase) }
+            } else {
+                facts = CertificateFile.facts(in: bytes, passphrase: passphrase)
             }
             let changedAt = TimeInterval(file.stamp.changed) / 1e9
             return ScannedFile(

@@ -30,9 +30,7 @@ package struct EndpointWatch: Sendable {
             try await inventory.sightings().map { ($0.label, $0) }, uniquingKeysWith: { first, _ in first })
         let seen = await concurrently(endpoints, width: Self.width) { endpoint in
             var sighting = await look(at: endpoint, now())
-            if sighting.facts.record == nil, let known = before[endpoint.label] {
-                (sighting.facts.record, sighting.facts.chainNotAfter) = (known.facts.record, known.facts.chainNotAfter)
-            }
+            if let known = before[endpoint.label] { sighting.facts.keep(known.facts) }
             return sighting
         }
         judgements.endLook()

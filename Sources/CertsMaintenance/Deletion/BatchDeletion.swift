@@ -35,8 +35,6 @@ package struct BatchDeletion {
     private static let statementLimit: Duration = .seconds(30)
     /// Failures in a row that may pass: locks, timeouts, deadlocks.
     private static let patience = 5
-    /// A part of a table below which a cap on the share says nothing.
-    private static let freeRows = 10
 
     package init(
         _ deletion: Deletion, in session: PostgresSession, quarantine known: [QuarantinedRow] = [],
@@ -54,32 +52,10 @@ package struct BatchDeletion {
     /// - Throws: ``PostgresFailure`` when the server cannot be worked with; `job.refused` when a guard holds it back.
     ///   ``outcome`` then has what was committed before.
     package mutating func run() throws {
-        try refuseTooLargeShare()
+        try deletion.refuseTooLargeShare(in: session, within: control.left)
         try deleteAll()
         try retryQuarantined()
         try conclude()
-    }
-
-    /// A part of the table that is larger than any clean-up should be.
-    /// - Throws: `job.refused`; nothing was changed.
-    private func refuseTooLargeShare() throws {
-        guard let share = deletion.limits.share else { return }
-        let total = try Self.size(of: deletion.facts, in: session)
-        let allowed = max(Self.freeRows, Int(Double(total) * share))
-        let found = try session.run(deletion.count(limit: allowed + 1), within: control.left).integer ?? 0
-        guard found > allowed else { return }
-        throw CertsError(
-            .jobRefused,
-            "more than \(allowed) of the \(total) rows of \(deletion.facts.table) would go: the cap is "
-                + "\(Int(share * 100)) %",
-            subject: deletion.facts.table.description,
-            hint: "look at them with `certs maintenance plan`; if they are right, raise `maximumShare`")
-    }
-
-    private static func size(of facts: TableFacts, in session: PostgresSession) throws -> Int {
-        // An estimate is good enough for a large table, and a count is quick for a small one.
-        if facts.estimatedRows > 1_000_000 { return Int(facts.estimatedRows) }
-        return try session.run("SELECT count(*) FROM \(table: facts.table)").integer ?? 0
     }
 
     private mutating func deleteAll() throws {
@@ -125,7 +101,15 @@ package struct BatchDeletion {
     }
 
     private mutating func cope(with failure: PostgresFailure, limit: Int, _ failures: inout Int) throws {
-        if failure.isAboutRows { return try bisect(limit: min(limit, 256)) }
+        if failure.isAboutRows {
+            let before = (outcome.rows, quarantine.found.count)
+            // Where each row takes long, only so few are reached in the time of one transaction.
+            try bisect(limit: max(1, min(limit, 256) >> (2 * failures)))
+            guard (outcome.rows, quarantine.found.count) == before, outcome.reason == nil else { return failures = 0 }
+            failures += 1
+            guard failures <= Self.patience else { throw failure }
+            return control.pause(0.2 * Double(failures))
+        }
         guard failure.isLockTimeout || failure.isCancelled || failure.isTransient else { throw failure }
         if failure.isLockTimeout { outcome.lockTimeouts += 1 }
         failures += 1
@@ -166,7 +150,9 @@ package struct BatchDeletion {
             let before = quarantine.found.count
             let keys = quarantine.found.keys.sorted()
             for start in stride(from: 0, to: keys.count, by: 256) where !control.isOver {
-                try bisect(limit: 256, only: Array(keys[start..<min(start + 256, keys.count)]))
+                let left = deletion.limits.rows - outcome.rows
+                guard left > 0 else { return }
+                try bisect(limit: min(256, left), only: Array(keys[start..<min(start + 256, keys.count)]))
             }
             if quarantine.found.count == before { return }
         }

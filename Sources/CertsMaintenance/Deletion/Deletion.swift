@@ -50,21 +50,21 @@ package struct Deletion: Sendable {
         if !excluded.isEmpty { filter = "\(filter) AND NOT (\(hasKey(excluded)))" }
         if let only { filter = "\(filter) AND \(hasKey(only))" }
         return """
-            SELECT \(columns) FROM \(table: facts.table) AS t WHERE \(filter) ORDER BY t.\(name: age) LIMIT \(value: limit)::int8
+            SELECT \(columns) FROM ONLY \(table: facts.table) AS t WHERE \(filter) ORDER BY t.\(name: age) LIMIT \(value: limit)::int8
             """
     }
 
     /// Deletes up to `limit` of the rows that nobody has locked, in one statement.
     func deleteBatch(limit: Int, excluded: [String]) -> SQL {
         """
-        DELETE FROM \(table: facts.table) WHERE ctid = ANY (ARRAY(\
+        DELETE FROM ONLY \(table: facts.table) WHERE ctid = ANY (ARRAY(\
         \(candidates("t.ctid", limit: limit, excluded: excluded)) FOR UPDATE OF t SKIP LOCKED))
         """
     }
 
     /// Deletes the rows at these places, whose locks the transaction holds.
     func delete(places: [String]) -> SQL {
-        "DELETE FROM \(table: facts.table) WHERE ctid = ANY (\(array: places)::tid[])"
+        "DELETE FROM ONLY \(table: facts.table) WHERE ctid = ANY (\(array: places)::tid[])"
     }
 
     /// How many rows there are to go, counted up to `limit`.
@@ -74,6 +74,30 @@ package struct Deletion: Sendable {
 }
 
 extension Deletion {
+    /// A part of a table below which a cap on the share says nothing.
+    private static let freeRows = 10
+
+    /// Refuses to delete a part of the table that is larger than any clean-up should be.
+    /// - Throws: `job.refused`; nothing was changed.
+    func refuseTooLargeShare(in session: PostgresSession, within limit: Duration) throws {
+        guard let share = limits.share else { return }
+        let total = try size(in: session)
+        let allowed = max(Self.freeRows, Int(Double(total) * share))
+        let found = try session.run(count(limit: allowed + 1), within: limit).integer ?? 0
+        guard found > allowed else { return }
+        throw CertsError(
+            .jobRefused,
+            "more than \(allowed) of the \(total) rows of \(facts.table) would go: the cap is \(Int(share * 100)) %",
+            subject: facts.table.description,
+            hint: "look at them with `certs maintenance plan`; if they are right, raise `maximumShare`")
+    }
+
+    private func size(in session: PostgresSession) throws -> Int {
+        // An estimate is good enough for a large table, and a count is quick for a small one.
+        if facts.estimatedRows > 1_000_000 { return Int(facts.estimatedRows) }
+        return try session.run("SELECT count(*) FROM ONLY \(table: facts.table)").integer ?? 0
+    }
+
     /// The present as the server has it, minus `seconds`: taken once for a run, so that it has one and the same cut-off.
     static func cutOff(_ seconds: Double, in session: PostgresSession) throws -> String {
         let answer = try session.run(

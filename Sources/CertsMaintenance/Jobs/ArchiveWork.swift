@@ -25,6 +25,7 @@ struct ArchiveWork {
     mutating func run() throws {
         for category in work.retention.keys.sorted() where outcome.reason == nil {
             let deletion = try Deletion.make(work, category: category, in: session)
+            try deletion.refuseTooLargeShare(in: session, within: control.left)
             try archive(deletion, category)
             outcome.backlog += try session.run(deletion.count(limit: 100_000)).integer ?? 0
         }

@@ -3,8 +3,9 @@ import Foundation
 
 /// Deletes rows together with their files. Blocking.
 ///
-/// In one transaction for each batch: the rows are deleted, then their files, and only then is committed. A process that
-/// dies in between leaves the rows, and the next run finds their files gone and finishes; no file is left without a row.
+/// In one transaction for each batch: the rows are deleted, then their files that no other row has, and only then is
+/// committed. A process that dies in between leaves the rows, and the next run finds their files gone and finishes; no file
+/// is left without a row.
 struct MediaWork {
     let session: PostgresSession
     let work: MediaDeletion
@@ -28,6 +29,8 @@ struct MediaWork {
 
     mutating func run() throws {
         let root = try FileTree(work.directory)
+        try deletion.refuseTooLargeShare(in: session, within: control.left)
+        try refuseEmptyDirectory(root)
         while outcome.reason == nil {
             if control.isOver { outcome.reason = control.ending } else if try !deleteBatch(root) { break }
             control.pause(0.05)
@@ -37,6 +40,23 @@ struct MediaWork {
         outcome.quarantine = quarantine.rows(now: control.now())
         if outcome.reason == nil, let held = quarantine.found.min(by: { $0.key < $1.key }) {
             outcome.reason = "\(quarantine.count) rows cannot be deleted, one of them because: \(held.value)"
+        }
+    }
+
+    /// A file system that is not mounted: each file would count as removed already, and stay for ever.
+    private func refuseEmptyDirectory(_ root: FileTree) throws {
+        guard try root.isEmpty(), try session.run(deletion.count(limit: 1)).integer != 0 else { return }
+        throw CertsError(
+            .jobRefused, "the directory \(work.directory) is empty, and there are rows with files in it",
+            subject: work.directory, hint: "look whether its file system is mounted; nothing was deleted")
+    }
+
+    /// Whether another row has the same file, as where files are kept once for all who share them.
+    private func isShared(_ path: String) throws -> Bool {
+        let table = deletion.facts.table
+        return try work.pathColumns.contains { column in
+            let others: SQL = "SELECT 1 FROM ONLY \(table: table) AS o WHERE o.\(name: column) = \(value: path) LIMIT 1"
+            return try session.run(others).value != nil
         }
     }
 
@@ -52,32 +72,45 @@ struct MediaWork {
             "t.ctid::text, \(deletion.key), \(paths)", limit: limit, excluded: quarantine.excluded)
         let (session, deletion) = (session, deletion)
         var held: [String: String] = [:]
-        let result = try session.transaction { () -> (rows: Int, bytes: Int, seen: Int) in
+        let result = try session.transaction { () -> (rows: Int, bytes: Int, seen: Int, locked: Int) in
             try session.run("SET CONSTRAINTS ALL IMMEDIATE")
             let rows = try session.run("\(selection) FOR UPDATE OF t SKIP LOCKED").rows
             var done = 0
             var bytes = 0
+            var locked = 0
             for row in rows {
                 guard let place = row[0], let key = row[1] else { continue }
                 do {
                     // The row first, uncommitted: one that a constraint holds keeps its file.
                     try session.run("SAVEPOINT one")
-                    try session.run(deletion.delete(places: [place]))
-                    for path in row.dropFirst(2).compactMap({ $0 }) { bytes += try root.remove(path) }
+                    guard try session.run(deletion.delete(places: [place])).affected == 1 else {
+                        held[key] = "a trigger or a rule of the table keeps it"
+                        try session.run("ROLLBACK TO SAVEPOINT one")
+                        continue
+                    }
+                    for path in row.dropFirst(2).compactMap({ $0 }) where try !isShared(path) {
+                        bytes += try root.remove(path)
+                    }
                     try session.run("RELEASE SAVEPOINT one")
                     done += 1
                 } catch let failure as PostgresFailure where failure.isAboutRows {
                     held[key] = failure.description
+                    try session.run("ROLLBACK TO SAVEPOINT one")
+                } catch let failure as PostgresFailure where failure.isLockTimeout {
+                    // Comes with a later run; the others go on.
+                    locked += 1
                     try session.run("ROLLBACK TO SAVEPOINT one")
                 } catch let error as CertsError where error.code == .fileUnwritable || error.code == .nameInvalid {
                     held[key] = error.description
                     try session.run("ROLLBACK TO SAVEPOINT one")
                 }
             }
-            return (done, bytes, rows.count)
+            return (done, bytes, rows.count, locked)
         }
         for (key, reason) in held { quarantine.add(key, reason) }
         if quarantine.isFull { outcome.reason = "\(Quarantine.limit) rows cannot be deleted" }
+        outcome.lockTimeouts += result.locked
+        if result.rows == 0, result.locked > 0 { outcome.reason = "rows are locked by others" }
         outcome.rows += result.rows
         outcome.bytesFreed += result.bytes
         control.beat(outcome.rows)
@@ -109,6 +142,11 @@ struct FileTree {
         root = descriptor
         keeper = Keeper(descriptor)
         self.path = path
+    }
+
+    /// Whether there is nothing in it at all.
+    func isEmpty() throws -> Bool {
+        try FileManager.default.contentsOfDirectory(atPath: path).isEmpty
     }
 
     /// Removes a file; one that is not there counts as removed.

@@ -54,7 +54,10 @@ package final class PostgresSession {
             ("tcp_user_timeout", "60000"),
             (
                 "options",
-                "-c lock_timeout=2s -c idle_in_transaction_session_timeout=60s -c statement_timeout=30s -c datestyle=ISO"
+                // UTC: a column without a zone means the same on every server. No row security: a row that a policy hides
+                // would look as if it were not there, and what refers to it as if it were an orphan.
+                "-c lock_timeout=2s -c idle_in_transaction_session_timeout=60s -c statement_timeout=30s -c datestyle=ISO "
+                    + "-c timezone=UTC -c row_security=off"
             ),
             // What the environment says is not part of the configuration.
             ("passfile", "/dev/null/none"), ("service", ""),

@@ -41,7 +41,9 @@ package struct TableFacts: Sendable {
         }
         let found = try session.run(
             """
-            SELECT c.oid::text, c.relkind::text, c.reltuples::text FROM pg_catalog.pg_class c
+            SELECT c.oid::text, c.relkind::text, c.reltuples::text,
+                   EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhparent = c.oid)::text
+            FROM pg_catalog.pg_class c
             JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
             WHERE n.nspname = \(value: table.schema) AND c.relname = \(value: table.name)
             """)
@@ -51,6 +53,12 @@ package struct TableFacts: Sendable {
             throw CertsError(
                 .configurationInvalid, "\(table) is \(what ?? "not a plain table")", subject: table.description,
                 hint: kind == "p" ? "name its partitions, or drop whole ones" : "name a plain table")
+        }
+        // Places of rows are those of one table: the same place in a table that inherits from it is another row.
+        guard row[3] == "false" else {
+            throw CertsError(
+                .configurationInvalid, "other tables inherit from \(table)", subject: table.description,
+                hint: "name those tables, each with a job of its own")
         }
         return TableFacts(
             table: table, columns: try columns(oid, session), primaryKey: try primaryKey(oid, session),

@@ -49,8 +49,7 @@ extension Database: WatchInventory {
         below root: String, changed: [ScannedFile], removed: [String], source: WatchSourceRecord,
         errors: [WatchReason: Int]
     ) async throws {
-        let prefix = root.hasSuffix("/") ? root : root + "/"
-        if let stray = (changed.map(\.path) + removed).first(where: { $0 != root && !$0.hasPrefix(prefix) }) {
+        if let stray = (changed.map(\.path) + removed).first(where: { $0 != root && $0.path(below: root) == nil }) {
             throw CertsError(.internal, "\(stray) is not below \(root)", subject: stray)
         }
         try await write { database in

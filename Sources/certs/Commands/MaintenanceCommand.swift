@@ -38,7 +38,7 @@ struct MaintenanceListCommand: AsyncParsableCommand {
         let declarations = try ConfigurationFile.load(path: global.configurationPath)
         let now = Date()
         let items = declarations.maintenance.jobs.map { job in
-            let delay = job.schedule.delay(of: job.name, on: Assembly.host)
+            let delay = job.schedule.delay(of: job.name, on: Assembly.hostName)
             return Item(
                 job: job.name.rawValue, work: job.work.word, table: job.work.table.description,
                 schedule: job.schedule.rule.description, zone: job.schedule.zone.identifier,

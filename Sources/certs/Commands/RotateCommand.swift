@@ -29,18 +29,19 @@ struct RotateCommand: AsyncParsableCommand {
             all ? assembly.declarations.certificates.map(\.name) : try names.map { try assembly.declaration($0).name }
         live?.expect(wanted.count)
         if dryRun { return try await printPreview(assembly.engine, wanted) }
-        let recovered = try await assembly.engine.recover()
-        let rotated =
-            wanted.isEmpty && !all ? try await Self.rotateDue(assembly.engine) : await assembly.engine.rotate(wanted)
-        // The CA is asked about a new certificate as soon as it is there.
-        if rotated.contains(where: \.isRotated) { await assembly.engine.refreshHints() }
-        reporter.end()
-        let results = Self.merged(recovered, rotated)
-        try RotationResults(results).print(output.output)
-        // After everything else: no channel can change what a rotation came to, or when.
-        await assembly.notifier().tellBeforeEnd()
-        let status = ExitStatus(results)
-        if status != .done { throw status }
+        try await assembly.tellingAtTheEnd {
+            let recovered = try await assembly.engine.recover()
+            let rotated =
+                wanted.isEmpty && !all
+                ? try await Self.rotateDue(assembly.engine) : await assembly.engine.rotate(wanted)
+            // The CA is asked about a new certificate as soon as it is there.
+            if rotated.contains(where: \.isRotated) { await assembly.engine.refreshHints() }
+            reporter.end()
+            let results = Self.merged(recovered, rotated)
+            try RotationResults(results).print(output.output)
+            let status = ExitStatus(results)
+            if status != .done { throw status }
+        }
     }
 
     private static func rotateDue(_ engine: RotationEngine) async throws -> [RotationEngine.Result] {
@@ -117,12 +118,13 @@ func runOne(
     let reporter = RotationReporter(isJSON: global.logFormat.isJSON)
     let assembly = try await Assembly.make(global, progress: { reporter.report($0) })
     let certificate = try assembly.declaration(name).name
-    try await assembly.engine.recover()
-    let result = await body(assembly.engine, certificate)
-    try RotationResults([result]).print(output.output)
-    await assembly.notifier().tellBeforeEnd()
-    let status = ExitStatus(result)
-    if status != .done { throw status }
+    try await assembly.tellingAtTheEnd {
+        try await assembly.engine.recover()
+        let result = await body(assembly.engine, certificate)
+        try RotationResults([result]).print(output.output)
+        let status = ExitStatus(result)
+        if status != .done { throw status }
+    }
 }
 
 extension RotationEngine.Result {

@@ -45,7 +45,7 @@ struct ServeCommand: AsyncParsableCommand {
         }
         let jobs = assembly.declarations.maintenance.jobs
         if !jobs.isEmpty {
-            let scheduler = JobScheduler(jobs, runner: assembly.jobs, logger: assembly.logger, host: Assembly.host)
+            let scheduler = JobScheduler(jobs, runner: assembly.jobs, logger: assembly.logger, host: Assembly.hostName)
             services.append(MaintenanceService(scheduler: scheduler))
         }
         if let systemd {

@@ -63,6 +63,12 @@ extension ConfigurationReader {
             problems.add(address.mark, "'\(address.value)' is not an address", "write it like 127.0.0.1:6379")
             return nil
         }
+        guard Loopback.contains(endpoint.host) else {
+            problems.add(
+                address.mark, "'\(address.value)' would be reached without TLS, password and all",
+                "name a Redis on this host, or a tunnel to it such as stunnel")
+            return nil
+        }
         return RedisDeclaration(
             host: endpoint.host, port: endpoint.port, passwordFile: block.text("passwordFile").flatMap { path($0) })
     }
