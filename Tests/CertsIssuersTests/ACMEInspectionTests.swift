@@ -184,8 +184,10 @@ struct ACMEInspectionTests {
         sources.caa = { question in
             asked.withLock { $0 = question }
             return [
-                .init(name: "a.example.com", reason: "only other.example may issue", isRefusal: true),
-                .init(name: "b.example.com", reason: "SERVFAIL\u{1b}[2J", isRefusal: false),
+                .init(
+                    name: "a.example.com", recordsAt: "example.com", reason: "only other.example may issue",
+                    remedy: "add a record: 0 issue \"ca.example.com\""),
+                .init(name: "b.example.com", CertsError(.dnsFailed, "SERVFAIL\u{1b}[2J")),
             ]
         }
         let found = try await Self.inspection(sources).findings(
@@ -197,7 +199,8 @@ struct ACMEInspectionTests {
         #expect(question.names == [.dns("a.example.com"), .dns("b.example.com")])
         #expect(question.issuerDomains == ["ca.example.com"])
         #expect(question.accountURL == Self.account.url)
-        #expect(question.methods == [.http01])
+        #expect(question.methods(.dns("www.example.com")) == [.http01])
+        #expect(question.methods(.dns("*.example.com")).isEmpty)
         sources.directory = { ACMEDirectoryView(url: "https://ca.example.com/directory") }
         #expect(try await Self.findings(sources) == [], "a CA without a name cannot be looked for")
     }

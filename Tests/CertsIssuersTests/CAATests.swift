@@ -113,7 +113,7 @@ struct CAACheckTests {
             .dns("a.b.good.test"), .dns("*.good.test"), .dns("free.test"), .dns("www.broken.test"), .ip(address),
         ]
         let found = await check.findings(
-            for: names, issuerDomains: ["ca.test"], accountURL: "https://ca.test/1", methods: [.dns01])
+            for: names, issuerDomains: ["ca.test"], accountURL: "https://ca.test/1", methods: { _ in [.dns01] })
         #expect(found.map(\.name) == ["*.good.test", "www.broken.test"])
         #expect(found.map(\.isPassing) == [false, true])
         #expect(found[0].recordsAt == "good.test" && found[0].remedy.contains("CAA 0 issuewild \"ca.test\""))
@@ -124,7 +124,7 @@ struct CAACheckTests {
         #expect(CAARefusal.error(Array(found.suffix(1)), issuer: "le")?.retry == .later)
 
         let http = await check.findings(
-            for: [.dns("good.test")], issuerDomains: ["ca.test"], accountURL: nil, methods: [.http01])
+            for: [.dns("good.test")], issuerDomains: ["ca.test"], accountURL: nil, methods: { _ in [.http01] })
         #expect(http.first?.reason.contains("none of the challenges that are configured (http-01)") == true)
     }
 }

@@ -127,7 +127,7 @@ package struct OrphanDeletion: Sendable, Hashable {
     }
 }
 
-/// Rows with a file: the file goes first, so that a run that is cut short leaves a row, never a file that nobody knows.
+/// Rows with a file: a run that is cut short leaves a row, never a file that nobody knows.
 package struct MediaDeletion: Sendable, Hashable {
     package var rows: RowDeletion
     /// The columns that hold paths below `directory`; NULL: no file.

@@ -39,6 +39,13 @@ extension ChallengeDeclaration {
     package func isMeant(for name: AlternativeName) -> Bool { ChallengeScope(type, names: names).includes(name) }
 }
 
+extension ACMEDeclaration {
+    /// The types of the challenges that are meant for a name of a certificate.
+    package func challengeTypes(for name: AlternativeName) -> Set<ChallengeType> {
+        Set(challenges.filter { $0.isMeant(for: name) }.map(\.type))
+    }
+}
+
 extension ChallengeType {
     /// Whether the answer is a record in the DNS.
     package var isInDNS: Bool {

@@ -145,6 +145,9 @@ extension StatusReport.Entry {
         targets.contains { target in target.endpoints.contains { $0.matches == false } }
     }
 
+    /// Whether something is to be done for it, other than to wait for its time.
+    package var isDue: Bool { [.due, .failing, .missing, .undeployed].contains(state) }
+
     /// In the order of the report: what needs attention first, then what expires first.
     package static func byUrgency(_ entries: [Self]) -> [Self] {
         // Looked up once for each, not for each comparison.

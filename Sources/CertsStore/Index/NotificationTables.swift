@@ -177,7 +177,7 @@ extension StateDirectory {
     /// - Throws: `lock.held` when somebody else still holds it then.
     package func lockNotifications(deadline: Duration) async throws -> any HeldLock {
         try await KernelLock.take(
-            "notifications", path: "\(path)/notifications", deadline: deadline, on: pool
-        ) { [self] in try root.makeFolder("notifications") }
+            "notifications", path: "\(path)/\(Self.notificationsName)", deadline: deadline, on: pool
+        ) { [self] in try root.makeFolder(Self.notificationsName) }
     }
 }

@@ -29,7 +29,9 @@ package final class StateDirectory: Sendable {
         try await BlockingPool.store.run {
             let root = try openRoot(trimmed(path), create: create)
             try check(root)
-            for name in [liveName, jobsName] + IssuerArea.allCases.map(\.rawValue) { _ = try root.folder(name) }
+            for name in [liveName, jobsName, notificationsName] + IssuerArea.allCases.map(\.rawValue) {
+                _ = try root.folder(name)
+            }
             return StateDirectory(root: root)
         }
     }
@@ -37,6 +39,8 @@ package final class StateDirectory: Sendable {
     static let liveName = "live"
     /// `jobs/JOB/`: nothing but the lock of a maintenance job.
     static let jobsName = "jobs"
+    /// `notifications/`: nothing but the lock of who sends them.
+    static let notificationsName = "notifications"
 
     /// A trailing slash would make the kernel follow a link in the last part.
     private static func trimmed(_ path: String) throws -> String {

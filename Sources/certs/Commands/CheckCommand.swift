@@ -52,7 +52,7 @@ struct CheckCommand: AsyncParsableCommand {
             }
             status = try await assembly.engine.status(at: Date())
         }
-        findings += await lookAtChannels(declarations)
+        findings += await lookAtChannels(declarations, status)
         try Listing(
             document: Document(findings: findings), items: findings,
             columns: [
@@ -84,22 +84,22 @@ struct CheckCommand: AsyncParsableCommand {
 
     private func tell(_ status: StatusReport) throws {
         let managed = status.certificates.filter(\.managed)
-        let isWrong = managed.contains {
-            $0.state == .expired || $0.targets.contains { $0.endpoints.contains { $0.matches == false } }
+        if managed.contains(where: { $0.state == .expired || $0.isWronglyServed }) {
+            throw ExitStatus.expiredOrWronglyServed
         }
-        if isWrong { throw ExitStatus.expiredOrWronglyServed }
-        if managed.contains(where: { [.due, .failing, .missing, .undeployed].contains($0.state) }) {
-            throw ExitStatus.due
-        }
+        if managed.contains(where: \.isDue) { throw ExitStatus.due }
     }
 
     /// Channels that fail: known from the messages that they did not take.
-    private func lookAtChannels(_ declarations: Declarations) async -> [SubjectFinding] {
-        guard !declarations.notifications.channels.isEmpty,
-            let assembly = try? await Assembly.make(global, create: false),
-            let channels = try? await assembly.engine.channelStatus()
-        else { return [] }
-        return channels.filter { $0.consecutiveFailures > 0 }.map { channel in
+    private func lookAtChannels(_ declarations: Declarations, _ status: StatusReport?) async -> [SubjectFinding] {
+        guard !declarations.notifications.channels.isEmpty else { return [] }
+        // Where nothing else needs the state, it may not be there yet.
+        let known = status?.channels
+        let channels =
+            if let known { known } else {
+                try? await Assembly.make(global, create: false).engine.channelStatus()
+            }
+        return (channels ?? []).filter { $0.consecutiveFailures > 0 }.map { channel in
             SubjectFinding(
                 channel.channel,
                 Finding(

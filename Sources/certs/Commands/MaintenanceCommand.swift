@@ -1,5 +1,6 @@
 import ArgumentParser
 import CertsCore
+import CertsEngine
 import CertsMaintenance
 import CertsStore
 import Foundation
@@ -26,7 +27,7 @@ struct MaintenanceListCommand: AsyncParsableCommand {
         let table: String
         let schedule: String
         let zone: String
-        let nextRunAt: Date?
+        @OrNull var nextRunAt: Date?
     }
 
     struct Document: Encodable {
@@ -145,9 +146,33 @@ struct MaintenanceStatusCommand: AsyncParsableCommand {
     @Option(help: "How many runs.")
     var limit = 20
 
+    /// A run as scripts see it; the ledger keeps it in a form of its own.
+    struct Item: Encodable {
+        let id: String
+        let job: String
+        @OrNull var occurrence: Date?
+        let startedAt: Date
+        @OrNull var endedAt: Date?
+        @OrNull var result: String?
+        let rows: Int
+        let quarantined: Int
+        @OrNull var reason: String?
+        let source: String
+        let runner: String
+
+        init(_ run: JobRun) {
+            (id, job, startedAt) = (run.id, run.job.rawValue, run.startedAt)
+            (rows, quarantined, source, runner) = (run.rows, run.quarantined, run.source.rawValue, run.runner)
+            _occurrence = OrNull(wrappedValue: run.occurrence)
+            _endedAt = OrNull(wrappedValue: run.endedAt)
+            _result = OrNull(wrappedValue: run.result?.rawValue)
+            _reason = OrNull(wrappedValue: run.reason)
+        }
+    }
+
     struct Document: Encodable {
         let schema = 1
-        let runs: [JobRun]
+        let runs: [Item]
     }
 
     func validate() throws {
@@ -159,7 +184,7 @@ struct MaintenanceStatusCommand: AsyncParsableCommand {
         let job = try name.map { try assembly.job($0).name }
         let runs = try await assembly.database.runs(of: job, limit: limit)
         try Listing(
-            document: Document(runs: runs), items: runs,
+            document: Document(runs: runs.map(Item.init)), items: runs,
             columns: [
                 Column("job") { $0.job.rawValue }, Column("started") { Time.text($0.startedAt) },
                 Column("seconds", isNumber: true) { run in

@@ -69,20 +69,20 @@ extension ConfigurationReader {
         return method.map { ChallengeDeclaration(method: $0, names: names, selfCheck: selfCheck) }
     }
 
-    /// The value of `type`, which decides what other keys there are.
+    /// The value of `type` (or of another key), which decides what other keys there are.
     func typeWord<Choice: RawRepresentable & CaseIterable>(
-        _ node: Node, _ what: String, _: Choice.Type, _ kind: String
+        _ node: Node, _ what: String, _: Choice.Type, _ kind: String, key: String = "type"
     ) -> Choice? where Choice.RawValue == String {
         let known = Choice.allCases.map(\.rawValue).joined(separator: ", ")
         guard case .mapping(let mapping) = node else {
             problems.add(
                 node.mark, "\(what) must be a block, not \(ConfigurationBlock.typeName(node))",
-                "write it as '{ type: …, … }' with one of \(known)")
+                "write it as '{ \(key): …, … }' with one of \(known)")
             return nil
         }
-        let typeNode = mapping.first { $0.key.scalar?.string == "type" }?.value
+        let typeNode = mapping.first { $0.key.scalar?.string == key }?.value
         guard let typeNode, case .scalar(let type) = typeNode, !ConfigurationText.isNull(typeNode) else {
-            problems.add(typeNode?.mark ?? node.mark, "\(what) has no 'type'", "write one of \(known)")
+            problems.add(typeNode?.mark ?? node.mark, "\(what) has no '\(key)'", "write one of \(known)")
             return nil
         }
         return word(Located(value: type.string, mark: type.mark), kind, Choice.self)

@@ -82,7 +82,7 @@ extension ConfigurationReader {
 
     private func job(_ node: Node, _ index: Int, _ places: inout [String: Mark?]) -> JobDeclaration? {
         let what = Self.what(node, "job", index)
-        guard let kind = jobKind(node, what),
+        guard let kind = typeWord(node, what, JobKind.self, "a kind of job", key: "kind"),
             let block = ConfigurationBlock(node, what, keys: Self.commonKeys + kind.keys, problems),
             let nameText = block.requiredText("name", "give it a name such as 'disappearing-messages'")
         else { return nil }
@@ -111,20 +111,6 @@ extension ConfigurationReader {
         if let retries = block.integer("retries", 0...10) { job.retries = retries }
         if let pause = block.duration("retryAfter", 1...86400) { job.retryAfter = pause }
         return job
-    }
-
-    private func jobKind(_ node: Node, _ what: String) -> JobKind? {
-        guard case .mapping(let mapping) = node else {
-            problems.add(node.mark, "\(what) must be a block", "begin with 'name:' and 'kind:'")
-            return nil
-        }
-        guard case .scalar(let scalar)? = mapping["kind"] else {
-            problems.add(
-                mapping.mark, "\(what) has no 'kind'",
-                "known: \(JobKind.allCases.map(\.rawValue).joined(separator: ", "))")
-            return nil
-        }
-        return word(Located(value: scalar.string, mark: scalar.mark), "a kind of job", JobKind.self)
     }
 
     private func catchUp(_ block: ConfigurationBlock) -> CatchUp {
@@ -185,15 +171,9 @@ extension ConfigurationReader {
 
     /// Minutes since midnight of `02:30`.
     private func timeOfDay(_ text: Located<String>) -> Int? {
-        let parts = text.value.split(separator: ":", omittingEmptySubsequences: false)
-        let numbers = parts.compactMap { part in
-            part.utf8.count == 2 && part.utf8.allSatisfy { (48...57).contains($0) } ? Int(part) : nil
-        }
-        guard parts.count == 2, numbers.count == 2, numbers[0] < 24, numbers[1] < 60 else {
-            problems.add(text.mark, "'\(text.value)' is not a time of day", "write it in quotes, like \"02:30\"")
-            return nil
-        }
-        return numbers[0] * 60 + numbers[1]
+        if let minute = ConfigurationValue.minuteOfDay(text.value) { return minute }
+        problems.add(text.mark, "'\(text.value)' is not a time of day", "write it in quotes, like \"02:30\"")
+        return nil
     }
 
     /// `sun 03:00`, `mon,thu 22:15`.

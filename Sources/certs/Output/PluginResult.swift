@@ -27,12 +27,12 @@ struct PluginResult {
     init(_ report: StatusReport, at now: Date) {
         let managed = report.certificates.filter(\.managed)
         let critical = managed.filter { entry in
-            entry.state == .expired || entry.targets.contains { $0.endpoints.contains { $0.matches == false } }
+            entry.state == .expired || entry.isWronglyServed
         }
         let names = Set(critical.map(\.name))
         let warning = managed.filter {
             let isLate = $0.state == .waiting && $0.dueAt.map { $0 <= now } ?? true
-            return !names.contains($0.name) && ([.due, .missing, .undeployed, .failing].contains($0.state) || isLate)
+            return !names.contains($0.name) && ($0.isDue || isLate)
         }
         let channels = report.channels.filter { $0.consecutiveFailures > 0 }
         state = !critical.isEmpty ? .critical : warning.isEmpty && channels.isEmpty ? .ok : .warning
@@ -58,10 +58,7 @@ struct PluginResult {
     /// The first few: what reads the line cuts it.
     private static func list(_ entries: [StatusReport.Entry]) -> [String] {
         let rest = entries.count - 5
-        let isWrong = { (entry: StatusReport.Entry) in
-            entry.targets.contains { $0.endpoints.contains { $0.matches == false } }
-        }
-        return entries.prefix(5).map { "\($0.name) is \(isWrong($0) ? "wrongly served" : $0.state.rawValue)" }
+        return entries.prefix(5).map { "\($0.name) is \($0.isWronglyServed ? "wrongly served" : $0.state.rawValue)" }
             + (rest > 0 ? ["and \(rest) more"] : [])
     }
 

@@ -20,8 +20,8 @@ struct CAARefusal: Sendable, Hashable {
 
     var finding: Finding {
         Finding(
-            id: isPassing ? "caa-unknown" : "caa-refuses", severity: isPassing ? .warning : .error, message: message,
-            remedy: remedy)
+            id: isPassing ? "caa-unknown" : "caa-refuses", severity: isPassing ? .warning : .error,
+            message: TerminalText.sanitized(message, limit: 800), remedy: TerminalText.sanitized(remedy, limit: 400))
     }
 
     /// All of them as the error that an order would end with.
@@ -30,6 +30,15 @@ struct CAARefusal: Sendable, Hashable {
         return CertsError(
             worst.isPassing ? .dnsFailed : .issuerRefused, worst.message, subject: issuer, hint: worst.remedy,
             details: refusals.count > 1 ? refusals.map(\.message) : [], retry: worst.isPassing ? .later : .never)
+    }
+}
+
+extension CAARefusal {
+    /// The records cannot be looked up.
+    init(name: String, _ error: CertsError) {
+        self.init(
+            name: name, recordsAt: nil, reason: error.message,
+            remedy: "mend the DNS first: a CA that cannot look them up must not issue; \(error.hint ?? "")")
     }
 }
 
@@ -45,9 +54,10 @@ struct CAACheck: Sendable {
     /// - Parameters:
     ///   - issuerDomains: `caaIdentities` of the directory; empty: any CA that a record names is taken for this one.
     ///   - accountURL: `nil`: not known yet, `accounturi` is not looked at.
-    ///   - methods: the challenges that can be answered.
+    ///   - methods: the challenges that can be answered for a name.
     func findings(
-        for names: [AlternativeName], issuerDomains: [String], accountURL: String?, methods: Set<ChallengeType>
+        for names: [AlternativeName], issuerDomains: [String], accountURL: String?,
+        methods: @escaping @Sendable (AlternativeName) -> Set<ChallengeType>
     ) async -> [CAARefusal] {
         let check = self
         let domains = names.compactMap { name -> String? in
@@ -55,7 +65,7 @@ struct CAACheck: Sendable {
             return domain
         }
         return await concurrently(domains, width: Self.width) { name in
-            await check.refusal(of: name, issuerDomains, accountURL, methods)
+            await check.refusal(of: name, issuerDomains, accountURL, methods(.dns(name)))
         }.compactMap { $0 }
     }
 
@@ -74,9 +84,7 @@ struct CAACheck: Sendable {
                 name: name, recordsAt: found.name, reason: reason,
                 remedy: Self.remedy(found.name, isWildcard, issuerDomains))
         } catch {
-            return CAARefusal(
-                name: name, recordsAt: nil, reason: error.message,
-                remedy: "mend the DNS first: a CA that cannot look them up must not issue; \(error.hint ?? "")")
+            return CAARefusal(name: name, error)
         }
     }
 

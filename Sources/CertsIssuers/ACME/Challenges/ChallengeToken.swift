@@ -11,15 +11,7 @@ enum ChallengeToken {
 
     /// Only base64url characters, no padding: nothing that means anything in a path, a shell or a header.
     static func isValid(_ token: some StringProtocol) -> Bool {
-        (1...maximumLength).contains(token.utf8.count)
-            && token.utf8.allSatisfy { byte in
-                switch byte {
-                case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
-                    UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "_"):
-                    true
-                default: false
-                }
-            }
+        token.utf8.count <= maximumLength && Base64URL.isAlphabet(token)
     }
 
     /// - Throws: `issuer.refused` for a token that is none.

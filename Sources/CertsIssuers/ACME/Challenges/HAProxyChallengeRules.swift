@@ -1,4 +1,5 @@
 package import CertsCore
+import CertsCrypto
 
 /// The rules with which an HAProxy in front lets the challenges through to us, as text for its configuration.
 ///
@@ -52,7 +53,7 @@ package enum HAProxyChallengeRules {
 
     private static func tls(_ address: SocketAddress, port: Int) -> String {
         """
-        # tls-alpn-01: the CA shakes hands on port \(port) with the protocol \(protocolName), and certs answers.
+        # tls-alpn-01: the CA shakes hands on port \(port) with the protocol \(ChallengeCertificate.applicationProtocol), and certs answers.
         # This frontend takes over `bind :\(port)`. In your TLS frontend, put in place of that line
         #     bind \(innerAddress) accept-proxy ssl …       (what stood after `ssl` before)
         # `accept-proxy` keeps the addresses of the clients. Names with an IPv6 address: `bind :::\(port) v4v6`.
@@ -62,7 +63,7 @@ package enum HAProxyChallengeRules {
             timeout client 1h
             tcp-request inspect-delay 5s
             tcp-request content accept if { req.ssl_hello_type 1 }
-            use_backend certs_acme_tls if { req.ssl_alpn \(protocolName) }
+            use_backend certs_acme_tls if { req.ssl_alpn \(ChallengeCertificate.applicationProtocol) }
             default_backend certs_acme_tls_others
 
         backend certs_acme_tls
@@ -79,8 +80,6 @@ package enum HAProxyChallengeRules {
 
         """
     }
-
-    private static let protocolName = "acme-tls/1"
 
     private static func directory(_ path: String) -> String {
         """

@@ -21,7 +21,7 @@ struct ACMEInspection: Sendable {
         /// The account of the key on disk (`onlyReturnExisting`); `nil`: there is none.
         var account: @Sendable () async throws -> ACMEAccountView?
         /// The names for which CAA records forbid this CA, or could not be read (RFC 8659).
-        var caa: (@Sendable (CAAQuestion) async -> [CAATrouble])?
+        var caa: (@Sendable (CAAQuestion) async -> [CAARefusal])?
         /// Finds the authoritative servers of a name; throws where there are none.
         var authoritativeServers: (@Sendable (String) async throws -> Void)?
         /// What is left of the limits that we keep count of.
@@ -33,14 +33,8 @@ struct ACMEInspection: Sendable {
         /// What CAA records may call the CA.
         var issuerDomains: [String]
         var accountURL: String?
-        var methods: Set<ChallengeType>
-    }
-
-    struct CAATrouble: Sendable, Hashable {
-        var name: String
-        var reason: String
-        /// False: it could not be found out; the CA may find more, or no more either.
-        var isRefusal: Bool
+        /// The challenges that can be answered for a name.
+        var methods: @Sendable (AlternativeName) -> Set<ChallengeType>
     }
 
     /// One token bucket.
@@ -124,21 +118,8 @@ struct ACMEInspection: Sendable {
         guard let ask = sources.caa, !directory.caaIdentities.isEmpty, !names.isEmpty else { return [] }
         let question = CAAQuestion(
             names: names, issuerDomains: directory.caaIdentities, accountURL: account?.url,
-            methods: Set(declaration.challenges.map(\.type)))
-        return await ask(question).map { trouble in
-            let name = TerminalText.sanitized(trouble.name, limit: 260)
-            let reason = TerminalText.sanitized(trouble.reason, limit: 400)
-            guard trouble.isRefusal else {
-                return Finding(
-                    id: "caa-unknown", severity: .warning,
-                    message: "the CAA records of \(name) cannot be read: \(reason)",
-                    remedy: "mend the name's DNS: a CA that cannot read them refuses")
-            }
-            return Finding(
-                id: "caa-refuses", severity: .error, message: "\(name): \(reason)",
-                remedy:
-                    "add a CAA record: 0 issue \"\(TerminalText.sanitized(directory.caaIdentities[0], limit: 100))\"")
-        }
+            methods: { [declaration] in declaration.challengeTypes(for: $0) })
+        return await ask(question).map(\.finding)
     }
 
     private func limitFindings() async -> [Finding] {

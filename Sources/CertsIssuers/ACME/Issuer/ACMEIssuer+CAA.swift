@@ -23,7 +23,8 @@ extension ACMEIssuer {
         let domains = try await session.directory().meta?.caaIdentities ?? []
         guard !domains.isEmpty, let resolver = try? resolver() else { return }
         let refusals = await CAACheck(resolver: resolver).findings(
-            for: names, issuerDomains: domains, accountURL: account.url, methods: Set(solvers.map(\.type)))
+            for: names, issuerDomains: domains, accountURL: account.url,
+            methods: { declaration.challengeTypes(for: $0) })
         for refusal in refusals where refusal.isPassing {
             logger.notice("\(TerminalText.sanitized(refusal.message))", metadata: ["issuer": "\(name)"])
         }

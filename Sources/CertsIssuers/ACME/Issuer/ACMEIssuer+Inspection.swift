@@ -20,16 +20,13 @@ extension ACMEIssuer: InspectableIssuer {
             },
             account: { try await self.account() },
             caa: { question in
-                let resolver: Resolver
                 do {
-                    resolver = try self.resolver()
+                    return await CAACheck(resolver: try self.resolver()).findings(
+                        for: question.names, issuerDomains: question.issuerDomains, accountURL: question.accountURL,
+                        methods: question.methods)
                 } catch {
-                    return question.names.map { .init(name: $0.value, reason: "\(error)", isRefusal: false) }
+                    return question.names.map { CAARefusal(name: $0.value, .wrapping(error)) }
                 }
-                let refusals = await CAACheck(resolver: resolver).findings(
-                    for: question.names, issuerDomains: question.issuerDomains, accountURL: question.accountURL,
-                    methods: question.methods)
-                return refusals.map { .init(name: $0.name, reason: $0.reason, isRefusal: !$0.isPassing) }
             },
             authoritativeServers: { name in _ = try await self.resolver().authoritativeServers(of: name) },
             limits: {

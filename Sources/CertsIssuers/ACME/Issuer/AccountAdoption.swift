@@ -31,18 +31,20 @@ package struct AccountAdoption: Sendable {
 
     /// Gives the account to `issuer`, unless that has one.
     package func give(to issuer: Name, files: any IssuerFiles) async throws -> Outcome {
-        let lock = try await files.lock(issuer, in: .accounts, deadline: .seconds(60))
+        let lock = try await files.lock(issuer, in: .accounts, deadline: AccountKeeper.lockDeadline)
         defer { lock.release() }
         let stem = AccountKeeper.stem(directory: directory)
-        if let existing = try await files.read("\(stem).key.pem", of: issuer, in: .accounts) {
+        let keyFile = AccountKeeper.keyFile(stem)
+        if let existing = try await files.read(keyFile, of: issuer, in: .accounts) {
             return try PrivateKey(pem: existing).publicKeyDER == key.publicKeyDER ? .known : .other
         }
         let record = AccountRecord(url: url, directory: directory, contact: contact)
         // The key last: without it the record says nothing.
         try await files.write(
-            Secret(copying: try StoredJSON.encode(record, readable: true)), to: "\(stem).json", of: issuer,
+            Secret(copying: try StoredJSON.encode(record, readable: true)), to: AccountKeeper.recordFile(stem),
+            of: issuer,
             in: .accounts)
-        try await files.write(try key.pem(), to: "\(stem).key.pem", of: issuer, in: .accounts)
+        try await files.write(try key.pem(), to: keyFile, of: issuer, in: .accounts)
         return .adopted
     }
 }

@@ -41,7 +41,7 @@ final class AccountKeeper: Sendable {
     private let limiter: IssuanceLimiter
     private let active = Mutex<ActiveAccount?>(nil)
     private let stem: String
-    private static let lockDeadline = Duration.seconds(60)
+    static let lockDeadline = Duration.seconds(60)
 
     init(session: ACMESession, declaration: ACMEDeclaration, files: any IssuerFiles, limiter: IssuanceLimiter) {
         self.session = session
@@ -56,10 +56,13 @@ final class AccountKeeper: Sendable {
         "account-" + Hex.encode(Digest.sha256.data(of: Data(directory.utf8)).prefix(4))
     }
 
-    private var keyFile: String { "\(stem).key.pem" }
+    static func keyFile(_ stem: String) -> String { "\(stem).key.pem" }
+    static func recordFile(_ stem: String) -> String { "\(stem).json" }
+
+    private var keyFile: String { Self.keyFile(stem) }
     /// The new key of a rollover whose answer has not come yet.
     private var nextKeyFile: String { "\(stem).next.key.pem" }
-    private var recordFile: String { "\(stem).json" }
+    private var recordFile: String { Self.recordFile(stem) }
 
     // MARK: Finding and making
 

@@ -41,10 +41,12 @@ struct AuthorizationWork: Sendable {
             }
         }
         guard !attempts.isEmpty else { return }
-        for index in attempts.indices {
-            attempts[index].proof = try await attempts[index].solver.located(attempts[index].proof)
+        let located = await concurrently(attempts, width: Self.width) {
+            attempt -> Result<ChallengeProof, any Error> in
+            do { return .success(try await attempt.solver.located(attempt.proof)) } catch { return .failure(error) }
         }
-        let proofs = attempts.map(\.proof)
+        let proofs = try located.map { try $0.get() }
+        for (index, proof) in proofs.enumerated() { attempts[index].proof = proof }
         for proof in proofs { users.begin(proof) }
         let isTold = Mutex(false)
         do {
@@ -138,7 +140,7 @@ struct AuthorizationWork: Sendable {
             }
             let token = challenge.token ?? ""
             let needsToken = solver.type != .dnsPersist01
-            guard !needsToken || (Base64URL.isAlphabet(token) && token.utf8.count <= 256) else {
+            guard !needsToken || (ChallengeToken.isValid(token)) else {
                 throw lost(
                     .issuerRefused,
                     "the CA sends a token that is not base64url: \(TerminalText.sanitized(token, limit: 80))",

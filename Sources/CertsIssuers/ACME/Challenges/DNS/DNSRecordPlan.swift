@@ -17,13 +17,13 @@ struct DNSRecordPlan: Sendable, Hashable {
         switch proof.type {
         case .dnsAccount01:
             name = "_\(Self.accountLabel(proof.accountURL))._acme-challenge.\(domain)"
-            value = Self.base64URL(proof.digest)
+            value = Base64URL.encode(proof.digest)
         case .dnsPersist01:
             name = "_validation-persist.\(domain)"
             value = try PersistentRecord(proof).text
         case .dns01, .http01, .tlsALPN01:
             name = "_acme-challenge.\(domain)"
-            value = Self.base64URL(proof.digest)
+            value = Base64URL.encode(proof.digest)
         }
     }
 
@@ -44,10 +44,6 @@ struct DNSRecordPlan: Sendable, Hashable {
             bits &= (1 << count) - 1
         }
         return label
-    }
-
-    private static func base64URL(_ bytes: Data) -> String {
-        bytes.base64EncodedString().replacing("+", with: "-").replacing("/", with: "_").replacing("=", with: "")
     }
 }
 

@@ -33,7 +33,8 @@ struct WebhookWriter: DNSRecordWriter {
             }
             headers.append(("Authorization", "Bearer \(secret.withBytes { String(decoding: $0, as: UTF8.self) })"))
         }
-        let request = HTTPRequest(.post, url, headers: headers, body: body, limits: limits)
+        var request = HTTPRequest(.post, url, headers: headers, body: body, limits: limits)
+        request.hidesPath = true
         let response = try await HTTPClient(caFile: caFile).send(request)
         guard !response.isSuccess else { return }
         let words = TerminalText.sanitized(String(decoding: response.body.prefix(1024), as: UTF8.self), limit: 300)
