@@ -46,7 +46,9 @@ package struct JobTurn: Sendable {
         // The clock was put back: what follows the time that passes goes on from here.
         if ahead > (schedule.followsRealTime ? 1 : Self.fixedTimeStep) { start = reached }
         let limit = if case .all(let count) = catchUp { max(1, count) } else { 1 }
-        let (occurrences, count) = schedule.occurrences(after: start, through: reached, limit: limit)
+        // One more than can run: the last of those that cannot.
+        let (found, count) = schedule.occurrences(after: start, through: reached, limit: limit + 1)
+        let occurrences = Array(found.suffix(limit))
         last = occurrences.last ?? start
         next = schedule.next(after: last)
         guard let newest = occurrences.last else { return }
@@ -57,11 +59,11 @@ package struct JobTurn: Sendable {
         case .latest(let window): due = lateness <= max(window, Self.grace) ? [newest] : []
         }
         let left = count - due.count
-        guard left > 0 else { return }
+        guard left > 0, let lastLeft = due.isEmpty ? newest : found.first else { return }
         let reason =
             due.isEmpty
             ? "missed by \(Int(lateness)) s, more than is made up for" : "missed; a later one is made up for"
-        skipped = (due.isEmpty ? newest : start, left, reason)
+        skipped = (lastLeft, left, reason)
     }
 
 }

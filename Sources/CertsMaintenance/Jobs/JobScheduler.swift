@@ -13,8 +13,8 @@ package actor JobScheduler {
     private var states: [Name: JobState] = [:]
     private var next: [Name: Date] = [:]
     private var running: [Name: Task<Void, Never>] = [:]
-    /// One occurrence waits for the end of the run before.
-    private var queued: [Name: Date] = [:]
+    /// Occurrences that wait for the end of the run before.
+    private var queued: [Name: [Date]] = [:]
 
     private static let longestWait: TimeInterval = 1
     /// How long the runs are remembered, in seconds; the counters stay for ever.
@@ -78,8 +78,8 @@ package actor JobScheduler {
         guard running[job.name] != nil else { return begin(job, occurrence) }
         // What is made up for comes one after another.
         let isCatchUp = if case .all = job.catchUp { true } else { false }
-        if job.overlap == .queueOne || isCatchUp, queued[job.name] == nil {
-            queued[job.name] = occurrence
+        if isCatchUp || job.overlap == .queueOne && queued[job.name]?.isEmpty != false {
+            queued[job.name, default: []].append(occurrence)
         } else {
             try await runner.skip(job, occurrence: occurrence, reason: "the run before it goes on")
         }
@@ -98,6 +98,9 @@ package actor JobScheduler {
 
     private func ended(_ job: JobDeclaration) {
         running[job.name] = nil
-        if let occurrence = queued.removeValue(forKey: job.name), !Task.isCancelled { begin(job, occurrence) }
+        guard !Task.isCancelled, queued[job.name]?.isEmpty == false, let next = queued[job.name]?.removeFirst() else {
+            return
+        }
+        begin(job, next)
     }
 }
