@@ -80,7 +80,7 @@ let package = Package(
                 "CertsCore", "CertsCrypto", "CertsGzip", logging, lifecycle,
                 .product(name: "AsyncAlgorithms", package: "swift-async-algorithms"),
             ]),
-        library("CertsMaintenance", ["CertsCore", "CertsHTTP", "CLibPQ", logging]),
+        library("CertsMaintenance", ["CertsCore", "CertsHTTP", "CertsPrograms", "CLibPQ", logging]),
         library(
             "CertsWeb",
             [

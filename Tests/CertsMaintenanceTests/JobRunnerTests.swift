@@ -62,6 +62,26 @@ private struct Workshop: Sendable {
         #expect(text.contains("certs_job_runs_total{job=\"messages\",result=\"succeeded\"} 1\n"))
     }
 
+    @Test func aProgramRunsWithoutADatabaseAndItsFailureIsTold() async throws {
+        let shop = try await Workshop.make("")
+        let elsewhere = DatabaseDeclaration(host: shop.directory.path("nowhere"), name: "none", user: "nobody")
+        let file = shop.directory.path("made")
+        let good = try Workshop.job(.command(CommandWork(["/usr/bin/touch", file])))
+        let plan = try await shop.runner(server: elsewhere).executor.plan(good, sample: 5, control: Messenger.control())
+        #expect(plan.map(\.keys) == [["/usr/bin/touch \(file)"]])
+        #expect(!FileManager.default.fileExists(atPath: file))
+        let run = try await shop.runner(server: elsewhere).run(good, occurrence: nil, source: .command)
+        #expect(run.result == .succeeded, "\(run.reason ?? "")")
+        #expect(FileManager.default.fileExists(atPath: file))
+        let text = PrometheusText.render(try await JobMetrics.families([good], shop.database, now: Date()))
+        #expect(text.contains("certs_job_command_seconds{job=\"messages\"} "))
+        #expect(!text.contains("certs_job_rows_deleted_total{"))
+        let bad = try Workshop.job(.command(CommandWork(["/bin/sh", "-c", "echo no room >&2; exit 3"])))
+        let failed = try await shop.runner(server: elsewhere).run(bad, occurrence: nil, source: .command)
+        #expect(failed.result == .failed)
+        #expect(failed.reason?.contains("no room") == true && failed.reason?.contains("exit code 3") == true)
+    }
+
     @Test func twoRunnersOnOneDatabaseRunAJobOnceAtATime() async throws {
         let one = try await Workshop.make(
             Self.messages + """

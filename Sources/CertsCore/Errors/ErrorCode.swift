@@ -93,6 +93,7 @@ extension CertsError.Code {
     package static let databaseFailed = Self("database.failed")
     /// A guard holds the job back; nothing was changed.
     package static let jobRefused = Self("job.refused")
+    package static let jobFailed = Self("job.failed")
     package static let redisFailed = Self("redis.failed")
 
     // Time, policy, the rest.

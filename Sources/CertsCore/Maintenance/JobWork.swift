@@ -9,9 +9,18 @@ package enum JobWork: Sendable, Hashable {
     case archiveRows(RowArchival)
     case checkKeyRotation(KeyRotationCheck)
     case checkPrekeys(PrekeyCheck)
+    case command(CommandWork)
 
-    /// The table that rows are taken from; of a check the one of its users.
-    package var table: TableName {
+    /// What it is about, for tables and errors: the table that rows are taken from; of a check the one of its users.
+    package var subject: String {
+        switch self {
+        case .command(let work): work.arguments.first ?? ""
+        default: table?.description ?? ""
+        }
+    }
+
+    /// The table that rows are taken from; of a check the one of its users; `nil`: it is about no table.
+    package var table: TableName? {
         switch self {
         case .deleteRows(let work): work.table
         case .deleteMedia(let work): work.rows.table
@@ -19,6 +28,15 @@ package enum JobWork: Sendable, Hashable {
         case .archiveRows(let work): work.rows.table
         case .checkKeyRotation(let work): work.users
         case .checkPrekeys(let work): work.users
+        case .command: nil
+        }
+    }
+
+    /// Whether it works on the declared database, and so runs on one host at a time.
+    package var usesDatabase: Bool {
+        switch self {
+        case .command: false
+        default: true
         }
     }
 
@@ -31,6 +49,7 @@ package enum JobWork: Sendable, Hashable {
         case .archiveRows: "archive and delete rows"
         case .checkKeyRotation: "tell whose keys are old"
         case .checkPrekeys: "tell who is short of pre-keys"
+        case .command: "run a program"
         }
     }
 }
@@ -224,6 +243,14 @@ package struct PrekeyCheck: Sendable, Hashable {
         self.minimum = minimum
         self.notice = notice
     }
+}
+
+/// A program of the users' own: an argument vector, no shell; what it changes is its own affair.
+package struct CommandWork: Sendable, Hashable {
+    /// The program, by its absolute path, and its arguments.
+    package var arguments: [String]
+
+    package init(_ arguments: [String]) { self.arguments = arguments }
 }
 
 /// Counters whose names the users' dashboards know.

@@ -22,6 +22,10 @@ package protocol JobLedger: Sendable {
     func jobTallies() async throws -> [JobTally]
     /// The sums of what the runs have counted.
     func jobCounters() async throws -> [JobCounter]
+    /// What the last runs measured.
+    func jobMeasures() async throws -> [Name: [JobMeasure]]
+    /// Replaces what the job measured before.
+    func save(measures: [JobMeasure], of job: Name) async throws
     /// Forgets ended runs that began before `date`; the counters stay.
     func forgetRuns(before date: Date) async throws
     func quarantine(of job: Name) async throws -> [QuarantinedRow]

@@ -13,6 +13,11 @@ package struct DeletionPreview: Sendable {
     package var held: Int
     package var warnings: [String]
 
+    package var preview: WorkPreview {
+        WorkPreview(
+            subject: table.description, count: rows, bytes: bytes, held: held, keys: keys, warnings: warnings)
+    }
+
     /// Blocking.
     /// - Parameter sample: how many keys to name.
     package static func make(

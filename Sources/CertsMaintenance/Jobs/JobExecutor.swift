@@ -1,22 +1,39 @@
 package import CertsCore
 import Foundation
 
-/// Carries one job out, on a connection of its own that also holds the lock: when the session dies, so do the lock and the
-/// batch that it was in.
+/// Carries one job out. Work on the database gets a connection of its own that also holds the lock: when the session dies,
+/// so do the lock and the batch that it was in.
 package struct JobExecutor: Sendable {
     /// What a run did.
     package struct Done: Sendable {
+        /// Rows, files, images: what the job is about.
         package var rows = 0
         package var quarantined = 0
         package var backlog: Int?
         package var quarantine: [QuarantinedRow]?
         package var counts: [JobCounter] = []
+        /// Takes the place of what the run before measured; `nil`: that stands.
+        package var measures: [JobMeasure]?
         /// Why not everything was done; `nil`: it was.
         package var reason: String?
         /// What ended it early. What is counted above was done before.
         package var error: CertsError?
         /// Holds the lock until it is released.
         var holder: Holder?
+
+        package init(
+            rows: Int = 0, quarantined: Int = 0, backlog: Int? = nil, quarantine: [QuarantinedRow]? = nil,
+            counts: [JobCounter] = [], measures: [JobMeasure]? = nil, reason: String? = nil, error: CertsError? = nil
+        ) {
+            self.rows = rows
+            self.quarantined = quarantined
+            self.backlog = backlog
+            self.quarantine = quarantine
+            self.counts = counts
+            self.measures = measures
+            self.reason = reason
+            self.error = error
+        }
     }
 
     /// A session that is of no use any more but for the lock that it holds.
@@ -52,7 +69,8 @@ package struct JobExecutor: Sendable {
     package func run(
         _ job: JobDeclaration, id: String, quarantine: [QuarantinedRow], patience: Double = 0, control: JobControl
     ) async throws -> Done {
-        try await Self.pool.run { [self] in
+        if let work = hostWork(job.work) { return try await work.run(job.name, control: control) }
+        return try await Self.pool.run { [self] in
             let session = try open("certs:\(job.name):\(id.prefix(8))", control)
             return try explaining(job) {
                 try refuseOtherServers(session)
@@ -65,15 +83,24 @@ package struct JobExecutor: Sendable {
     }
 
     /// What the job would do now; changes nothing.
-    package func plan(_ job: JobDeclaration, sample: Int, control: JobControl) async throws -> [DeletionPreview] {
-        try await Self.pool.run { [self] in
+    package func plan(_ job: JobDeclaration, sample: Int, control: JobControl) async throws -> [WorkPreview] {
+        if let work = hostWork(job.work) { return try await work.preview(job.name, sample: sample, control: control) }
+        return try await Self.pool.run { [self] in
             let session = try open("certs:\(job.name):plan", control)
             return try explaining(job) {
                 try refuseOtherServers(session)
                 return try deletions(of: job.work, session).map {
-                    try DeletionPreview.make($0, in: session, sample: sample, within: control.left)
+                    try DeletionPreview.make($0, in: session, sample: sample, within: control.left).preview
                 }
             }
+        }
+    }
+
+    /// `nil`: it is done in a session of the database.
+    private func hostWork(_ work: JobWork) -> (any HostWork)? {
+        switch work {
+        case .command(let work): ProgramWork(work: work)
+        default: nil
         }
     }
 
@@ -95,7 +122,7 @@ package struct JobExecutor: Sendable {
         do {
             return try body()
         } catch let failure as PostgresFailure {
-            throw failure.error("the job \(job.name) failed", subject: job.work.table.description)
+            throw failure.error("the job \(job.name) failed", subject: job.work.subject)
         }
     }
 
@@ -144,7 +171,7 @@ package struct JobExecutor: Sendable {
         case .deleteOrphans(let work): [try Deletion.make(work, in: session)]
         case .archiveRows(let work):
             try work.retention.keys.sorted().map { try Deletion.make(work, category: $0, in: session) }
-        case .checkKeyRotation, .checkPrekeys:
+        case .checkKeyRotation, .checkPrekeys, .command:
             throw CertsError(
                 .usage, "this job deletes nothing: it tells users", hint: "`certs maintenance run` tells them")
         }
@@ -180,6 +207,7 @@ package struct JobExecutor: Sendable {
             var notices = try notices(job, session, control)
             let error = failure(of: job) { try notices.run(check) }
             return done(job, notices, error, counter: .prekeyNotices)
+        case .command: preconditionFailure("\(job.work.word) needs no session")
         }
     }
 
@@ -206,7 +234,7 @@ package struct JobExecutor: Sendable {
     private func done(
         _ job: JobDeclaration, _ outcome: BatchDeletion.Outcome, _ error: CertsError?, counter: WorkCounter? = nil
     ) -> Done {
-        let table = job.work.table.description
+        let table = job.work.subject
         var counts = [
             JobCounter(job: job.name, kind: .rowsDeleted, table: table, value: outcome.rows),
             JobCounter(job: job.name, kind: .bytesFreed, value: outcome.bytesFreed),

@@ -19,7 +19,8 @@ package enum JobMetrics {
                 name, .gauge, help: help,
                 samples: jobs.compactMap { job in value(job).map { .init($0, ["job": job.name.rawValue]) } })
         }
-        return runFamilies(jobs, tallies) + rowFamilies(jobs, counters) + [
+        let measured = measureFamilies(jobs, try await ledger.jobMeasures())
+        return runFamilies(jobs, tallies) + rowFamilies(jobs, counters) + measured + [
             gauge("certs_job_last_success_timestamp_seconds", "End of the last run that succeeded.") {
                 states[$0.name]?.lastSuccessAt?.timeIntervalSince1970
             },
@@ -58,6 +59,19 @@ package enum JobMetrics {
         ]
     }
 
+    private static func measureFamilies(_ jobs: [JobDeclaration], _ measures: [Name: [JobMeasure]]) -> [MetricFamily] {
+        JobMeasure.Kind.allCases.compactMap { kind in
+            let samples = jobs.flatMap { job in
+                (measures[job.name] ?? []).filter { $0.kind == kind }.map { measure in
+                    var sample = MetricFamily.Sample(measure.value, ["job": job.name.rawValue])
+                    sample.labels += measure.labels.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }
+                    return sample
+                }
+            }
+            return samples.isEmpty ? nil : MetricFamily(kind.rawValue, .gauge, help: kind.help, samples: samples)
+        }
+    }
+
     private static func rowFamilies(_ jobs: [JobDeclaration], _ counters: [JobCounter]) -> [MetricFamily] {
         func sum(_ kind: JobCounter.Kind, of job: Name? = nil) -> Double {
             Double(counters.filter { $0.kind == kind && (job == nil || $0.job == job) }.reduce(0) { $0 + $1.value })
@@ -70,10 +84,11 @@ package enum JobMetrics {
         return [
             MetricFamily(
                 "certs_job_rows_deleted_total", .counter, help: "Rows whose deletion is committed.",
-                samples: jobs.map {
-                    .init(
-                        sum(.rowsDeleted, of: $0.name),
-                        ["job": $0.name.rawValue, "table": $0.work.table.description])
+                samples: jobs.compactMap { job in
+                    job.work.table.map { table in
+                        .init(
+                            sum(.rowsDeleted, of: job.name), ["job": job.name.rawValue, "table": table.description])
+                    }
                 }),
             family("certs_job_bytes_freed_total", "Bytes of deleted files.", .bytesFreed),
             family("certs_job_lock_timeouts_total", "Batches that a lock of others held up.", .lockTimeouts),

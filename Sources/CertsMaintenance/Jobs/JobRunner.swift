@@ -155,6 +155,7 @@ package struct JobRunner: Sendable {
 
     private func keep(_ done: JobExecutor.Done, of job: JobDeclaration) async throws {
         if let quarantine = done.quarantine { try await ledger.save(quarantine, of: job.name) }
+        if let measures = done.measures { try await ledger.save(measures: measures, of: job.name) }
         let now = now()
         try await ledger.note(job.name, successAt: done.error == nil ? now : nil, backlog: done.backlog, now: now)
     }

@@ -120,6 +120,7 @@ enum Schema {
             try database.execute(sql: notifications)
         }
         migrator.registerMigration("5") { try $0.execute(sql: jobTables) }
+        migrator.registerMigration("6") { try $0.execute(sql: jobMeasureTable) }
         return migrator
     }
 

@@ -24,7 +24,7 @@ struct MaintenanceListCommand: AsyncParsableCommand {
     struct Item: Encodable {
         let job: String
         let work: String
-        let table: String
+        let subject: String
         let schedule: String
         let zone: String
         @OrNull var nextRunAt: Date?
@@ -41,14 +41,14 @@ struct MaintenanceListCommand: AsyncParsableCommand {
         let items = declarations.maintenance.jobs.map { job in
             let delay = job.schedule.delay(of: job.name, on: Assembly.hostName)
             return Item(
-                job: job.name.rawValue, work: job.work.word, table: job.work.table.description,
+                job: job.name.rawValue, work: job.work.word, subject: job.work.subject,
                 schedule: job.schedule.rule.description, zone: job.schedule.zone.identifier,
                 nextRunAt: job.schedule.next(after: now.addingTimeInterval(-delay))?.addingTimeInterval(delay))
         }
         try Listing(
             document: Document(jobs: items), items: items,
             columns: [
-                Column("job") { $0.job }, Column("work") { $0.work }, Column("table") { $0.table },
+                Column("job") { $0.job }, Column("work") { $0.work }, Column("on") { $0.subject },
                 Column("schedule") { $0.schedule }, Column("zone") { $0.zone },
                 Column("next run") { Time.text($0.nextRunAt) },
             ]
@@ -58,7 +58,7 @@ struct MaintenanceListCommand: AsyncParsableCommand {
 
 struct MaintenancePlanCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "plan", abstract: "What a job would delete now; changes nothing.",
+        commandName: "plan", abstract: "What a job would do now; changes nothing.",
         discussion: "The same conditions as in a run, in a transaction that cannot write.")
 
     @OptionGroup var global: GlobalOptions
@@ -69,8 +69,8 @@ struct MaintenancePlanCommand: AsyncParsableCommand {
     var keys = 20
 
     struct Item: Encodable {
-        let table: String
-        let rows: Int
+        let subject: String
+        let count: Int
         let bytes: Int
         let held: Int
         let keys: [String]
@@ -80,7 +80,7 @@ struct MaintenancePlanCommand: AsyncParsableCommand {
     struct Document: Encodable {
         let schema = 1
         let job: String
-        let deletes: [Item]
+        let plan: [Item]
     }
 
     func validate() throws {
@@ -94,13 +94,13 @@ struct MaintenancePlanCommand: AsyncParsableCommand {
         let previews = try await assembly.jobs.executor.plan(job, sample: keys, control: control)
         let items = previews.map {
             Item(
-                table: $0.table.description, rows: $0.rows, bytes: $0.bytes, held: $0.held, keys: $0.keys,
+                subject: $0.subject, count: $0.count, bytes: $0.bytes, held: $0.held, keys: $0.keys,
                 warnings: $0.warnings)
         }
         try Listing(
-            document: Document(job: name, deletes: items), items: items,
+            document: Document(job: name, plan: items), items: items,
             columns: [
-                Column("table") { $0.table }, Column("rows", isNumber: true) { String($0.rows) },
+                Column("on") { $0.subject }, Column("count", isNumber: true) { String($0.count) },
                 Column("bytes", isNumber: true) { String($0.bytes) },
                 Column("held", isNumber: true) { String($0.held) },
                 Column("keys") { $0.keys.joined(separator: " ") },

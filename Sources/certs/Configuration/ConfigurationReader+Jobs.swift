@@ -14,6 +14,7 @@ enum JobKind: String, CaseIterable {
     case orphans
     case tempSessions = "temp-sessions"
     case auditLogs = "audit-logs"
+    case command
 
     private static let rows = ["schema", "table", "column", "after", "maximumRows", "maximumShare"]
     private static let users = ["schema", "users", "key", "channel", "coolDown"]
@@ -29,6 +30,7 @@ enum JobKind: String, CaseIterable {
         case .auditLogs: Self.rows.filter { $0 != "after" } + ["category", "retention", "hold", "directory"]
         case .keyRotation: Self.users + ["column", "after", "seen", "seenWithin"]
         case .prekeys: Self.users + ["prekeys", "user", "used", "minimum"]
+        case .command: ["arguments"]
         }
     }
 
@@ -41,7 +43,7 @@ enum JobKind: String, CaseIterable {
         case .prekeys: .every(1800)
         case .rateLimits: .every(600)
         case .expiredRows: .every(3600)
-        case .orphans, .tempSessions, .auditLogs: .daily([120])
+        case .orphans, .tempSessions, .auditLogs, .command: .daily([120])
         }
     }
 
@@ -56,7 +58,7 @@ enum JobKind: String, CaseIterable {
         case .auditLogs: ("audit_logs", "created_at", 0)
         case .keyRotation: ("users", nil, 7 * 86400)
         case .prekeys: ("users", nil, 0)
-        case .expiredRows, .orphans: (nil, nil, 0)
+        case .expiredRows, .orphans, .command: (nil, nil, 0)
         }
     }
 }
@@ -81,6 +83,8 @@ extension ConfigurationReader {
         case .auditLogs: return archival(block)
         case .keyRotation: return keyRotation(block)
         case .prekeys: return prekeys(block)
+        case .command:
+            return programLine(block, "arguments", "[/usr/local/bin/copy-backups]").map { .command(CommandWork($0)) }
         }
     }
 

@@ -12,7 +12,7 @@ extension ConfigurationReader {
             guard let job = job(node, index, &places) else { continue }
             declaration.jobs.append(job)
         }
-        if !declaration.jobs.isEmpty, block.node("database") == nil {
+        if declaration.jobs.contains(where: \.work.usesDatabase), block.node("database") == nil {
             block.missing("database", "say where: '{ host: /run/postgresql, name: messaging, user: certs }'")
         }
         let needsRedis = declaration.jobs.contains {
