@@ -39,6 +39,7 @@ struct Certs: AsyncParsableCommand {
         // A peer that closes its connection must be an error of a write, not the end of the process.
         signal(SIGPIPE, SIG_IGN)
         ProcessLimits.raiseOpenFiles()
+        ProcessLimits.forgetDatabaseEnvironment()
         do {
             var command = try parseAsRoot()
             if var asynchronous = command as? any AsyncParsableCommand {

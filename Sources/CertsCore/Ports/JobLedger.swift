@@ -11,8 +11,6 @@ package protocol JobLedger: Sendable {
     func note(_ job: Name, successAt: Date?, backlog: Int?, now: Date) async throws
     /// Records that the run has begun; durable before the work begins.
     func begin(_ run: JobRun) async throws
-    /// A sign of life of a run that goes on.
-    func beat(run id: String, at now: Date) async throws
     /// Records the end, and adds to the counters in the same transaction.
     func finish(_ run: JobRun) async throws
     /// Runs that have begun and not ended.

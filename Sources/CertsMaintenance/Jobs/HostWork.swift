@@ -24,9 +24,12 @@ package struct WorkPreview: Sendable, Hashable {
     /// The first of them by name, in the order in which they are done.
     package var keys: [String]
     package var warnings: [String]
+    /// Why a run would refuse to do it; then `count` is 0.
+    package var refusal: String?
 
     package init(
-        subject: String, count: Int, bytes: Int = 0, held: Int = 0, keys: [String] = [], warnings: [String] = []
+        subject: String, count: Int, bytes: Int = 0, held: Int = 0, keys: [String] = [], warnings: [String] = [],
+        refusal: String? = nil
     ) {
         self.subject = subject
         self.count = count
@@ -34,5 +37,6 @@ package struct WorkPreview: Sendable, Hashable {
         self.held = held
         self.keys = keys
         self.warnings = warnings
+        self.refusal = refusal
     }
 }

@@ -89,6 +89,12 @@ package struct JobExecutor: Sendable {
             let session = try open("certs:\(job.name):plan", control)
             return try explaining(job) {
                 try refuseOtherServers(session)
+                if case .deleteMedia(let work) = job.work {
+                    return [
+                        try MediaWork(work, in: session, quarantine: [], control: control).preview(sample: sample)
+                            .preview
+                    ]
+                }
                 return try deletions(of: job.work, session).map {
                     try DeletionPreview.make($0, in: session, sample: sample, within: control.left).preview
                 }
@@ -158,20 +164,17 @@ package struct JobExecutor: Sendable {
             hint: "`SELECT * FROM pg_locks WHERE locktype = 'advisory'` names it", retry: .later)
     }
 
-    /// The second half: FNV-1a of the name.
-    static func lockKey(of job: Name) -> Int32 {
-        Int32(bitPattern: job.rawValue.utf8.reduce(UInt32(0x811c_9dc5)) { ($0 ^ UInt32($1)) &* 0x0100_0193 })
-    }
+    /// The second half.
+    static func lockKey(of job: Name) -> Int32 { Int32(bitPattern: FNV1a.hash32(job.rawValue.utf8)) }
 
     /// What a job deletes, one for each condition.
     private func deletions(of work: JobWork, _ session: PostgresSession) throws -> [Deletion] {
         switch work {
         case .deleteRows(let work): [try Deletion.make(work, in: session)]
-        case .deleteMedia(let work): [try Deletion.make(work.rows, in: session)]
         case .deleteOrphans(let work): [try Deletion.make(work, in: session)]
         case .archiveRows(let work):
             try work.retention.keys.sorted().map { try Deletion.make(work, category: $0, in: session) }
-        case .checkKeyRotation, .checkPrekeys, .command:
+        case .checkKeyRotation, .checkPrekeys, .deleteMedia, .command:
             throw CertsError(
                 .usage, "this job deletes nothing: it tells users", hint: "`certs maintenance run` tells them")
         }

@@ -13,9 +13,6 @@ package struct JobRunner: Sendable {
     /// The wall clock.
     package let now: @Sendable () -> Date
 
-    /// Between two signs of life of a run.
-    private static let heartbeat: Duration = .seconds(15)
-
     package init(
         executor: JobExecutor, ledger: any JobLedger, locks: any JobLocks, logger: Logger, host: String,
         now: @escaping @Sendable () -> Date
@@ -57,19 +54,24 @@ package struct JobRunner: Sendable {
     }
 
     /// Closes the runs of processes that are gone; called before the first run.
+    ///
+    /// A run holds the lock of its job: an entry without it is of a process that ended in the middle.
     package func closeLostRuns() async throws {
-        for var run in try await ledger.openRuns() where !isAlive(run.runner) {
+        for var run in try await ledger.openRuns() {
+            let lock: any HeldLock
+            do {
+                lock = try await locks.lock(job: run.job)
+            } catch let error as CertsError where error.code == .lockHeld {
+                continue
+            }
+            defer { lock.release() }
+            // It may have ended since.
+            guard try await ledger.openRuns().contains(where: { $0.id == run.id }) else { continue }
             run.result = .lost
             run.endedAt = now()
             run.reason = "its process ended in the middle of it; what it had committed stays"
             try await ledger.finish(run)
         }
-    }
-
-    private func isAlive(_ runner: String) -> Bool {
-        let parts = runner.split(separator: ":")
-        guard parts.count == 2, parts[0] == host, let pid = Int32(parts[1]) else { return false }
-        return pid != getpid() && (kill(pid, 0) == 0 || errno == EPERM)
     }
 
     private func entry(_ job: JobDeclaration, _ occurrence: Date?, _ source: JobRun.Source, _ attempt: Int) -> JobRun {
@@ -82,12 +84,13 @@ package struct JobRunner: Sendable {
         _ job: JobDeclaration, _ occurrence: Date?, _ source: JobRun.Source, _ attempt: Int, _ interrupt: JobInterrupt
     ) async throws -> (JobRun, retry: Bool) {
         var run = entry(job, occurrence, source, attempt)
-        try await ledger.begin(run)
         var retry = false
+        // Two processes of one state directory: without a question to the server.
+        var lock: (any HeldLock)?
+        defer { lock?.release() }
         do {
-            // Two processes of one state directory: without a question to the server.
-            let lock = try await locks.lock(job: job.name)
-            defer { lock.release() }
+            lock = try await locks.lock(job: job.name)
+            try await ledger.begin(run)
             kept.release(job.name)
             let done = try await carryOut(job, run, interrupt)
             if source == .timer { keepLock(done.holder, of: job) }
@@ -126,11 +129,6 @@ package struct JobRunner: Sendable {
     {
         let control = JobControl(deadline: .now + .seconds(job.deadline), interrupt: interrupt, now: now)
         let quarantine = try await ledger.quarantine(of: job.name)
-        let (ledger, now) = (ledger, now)
-        let beats = Task {
-            while (try? await Task.sleep(for: Self.heartbeat)) != nil { try? await ledger.beat(run: run.id, at: now()) }
-        }
-        defer { beats.cancel() }
         // A person may wait until the lock that another process keeps after a run is free; a timer has its next time.
         let patience = run.source == .command ? job.schedule.jitter + 2 * Self.clockDifference : 0
         return try await withTaskCancellationHandler {

@@ -17,6 +17,8 @@ package actor JobScheduler {
     private var queued: [Name: [Date]] = [:]
 
     private static let longestWait: TimeInterval = 1
+    /// After what could not be recorded, in seconds.
+    private static let pause: TimeInterval = 5
     /// How long the runs are remembered, in seconds; the counters stay for ever.
     private static let memory: TimeInterval = 90 * 86400
 
@@ -57,13 +59,15 @@ package actor JobScheduler {
         let delay = job.schedule.delay(of: job.name, on: host)
         let turn = JobTurn(
             job.schedule, catchUp: job.catchUp, last: states[job.name]?.lastOccurrence, delay: delay, now: now)
-        next[job.name] = turn.next?.addingTimeInterval(delay)
-        guard states[job.name]?.lastOccurrence != turn.last || states[job.name]?.nextRunAt != turn.next else { return }
+        guard states[job.name]?.lastOccurrence != turn.last || states[job.name]?.nextRunAt != turn.next else {
+            return next[job.name] = turn.next?.addingTimeInterval(delay)
+        }
         do {
             // Before it starts: a process that dies does not start it again and again.
             try await runner.ledger.plan(
                 job.name, lastOccurrence: turn.last, nextRunAt: turn.next?.addingTimeInterval(delay))
             states[job.name] = JobState(job: job.name, lastOccurrence: turn.last, nextRunAt: turn.next)
+            next[job.name] = turn.next?.addingTimeInterval(delay)
             if let skipped = turn.skipped {
                 try await runner.skip(
                     job, occurrence: skipped.last, reason: "\(skipped.count) occurrences: \(skipped.reason)")
@@ -71,6 +75,7 @@ package actor JobScheduler {
             for occurrence in turn.due { try await start(job, occurrence) }
         } catch {
             logger.error("the job \(job.name) could not be started: \(CertsError.wrapping(error))")
+            next[job.name] = now.addingTimeInterval(Self.pause)
         }
     }
 

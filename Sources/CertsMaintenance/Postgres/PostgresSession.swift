@@ -63,6 +63,12 @@ package final class PostgresSession {
             ("passfile", "/dev/null/none"), ("service", ""),
         ]
         if let caFile = declaration.caFile { settings.append(("sslrootcert", caFile)) }
+        if !declaration.host.hasPrefix("/") {
+            // libpq would look the name up without a deadline; `host` remains what the certificate must be for.
+            let addresses = try HostAddresses.look(up: declaration.host, within: limit)
+            settings.append(("hostaddr", addresses.joined(separator: ",")))
+            settings[0].1 = addresses.map { _ in declaration.host }.joined(separator: ",")
+        }
         let started = Self.start(settings, password: password)
         guard let started else { throw PostgresFailure(state: nil, message: "out of memory") }
         // From here on `deinit` ends it, also when this initialiser throws.
@@ -228,11 +234,7 @@ package final class PostgresSession {
 
     /// Cancels at the server and waits for the end, so that the connection can be used on.
     private func abandon(_ stop: Stopped) throws -> Never {
-        if let cancel = PQgetCancel(connection) {
-            var text = [CChar](repeating: 0, count: 256)
-            PQcancel(cancel, &text, Int32(text.count))
-            PQfreeCancel(cancel)
-        }
+        cancelAtServer()
         let end = ContinuousClock.now + Self.cancelGrace
         isEnding = true
         defer { isEnding = false }
@@ -246,6 +248,17 @@ package final class PostgresSession {
         case .byInterrupt: throw CertsError(.cancelled, "the work was told to stop", subject: place, retry: .later)
         case .byDeadline: throw PostgresFailure(state: "57014", message: "cancelled: it took longer than it may")
         }
+    }
+
+    /// Over a connection of its own, which `PQcancel` makes without a deadline: on a thread that nobody waits for.
+    private func cancelAtServer() {
+        nonisolated(unsafe) let cancel = PQgetCancel(connection)
+        guard cancel != nil else { return }
+        Thread {
+            var text = [CChar](repeating: 0, count: 256)
+            PQcancel(cancel, &text, Int32(text.count))
+            PQfreeCancel(cancel)
+        }.start()
     }
 
     /// While a statement that is to stop is waited for.

@@ -75,6 +75,7 @@ struct MaintenancePlanCommand: AsyncParsableCommand {
         let held: Int
         let keys: [String]
         let warnings: [String]
+        @OrNull var refusal: String?
     }
 
     struct Document: Encodable {
@@ -95,7 +96,7 @@ struct MaintenancePlanCommand: AsyncParsableCommand {
         let items = previews.map {
             Item(
                 subject: $0.subject, count: $0.count, bytes: $0.bytes, held: $0.held, keys: $0.keys,
-                warnings: $0.warnings)
+                warnings: $0.warnings, refusal: $0.refusal)
         }
         try Listing(
             document: Document(job: name, plan: items), items: items,
@@ -107,6 +108,12 @@ struct MaintenancePlanCommand: AsyncParsableCommand {
             ]
         ).print(output.output)
         for warning in Set(items.flatMap(\.warnings)).sorted() { Terminal.note(TerminalText.sanitized(warning)) }
+        for item in items {
+            if let refusal = item.refusal {
+                Terminal.note(TerminalText.sanitized("a run would be refused: \(refusal)"))
+            }
+        }
+        if items.contains(where: { $0.refusal != nil }) { throw ExitStatus.refused }
     }
 }
 
