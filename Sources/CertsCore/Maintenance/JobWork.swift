@@ -10,11 +10,14 @@ package enum JobWork: Sendable, Hashable {
     case checkKeyRotation(KeyRotationCheck)
     case checkPrekeys(PrekeyCheck)
     case command(CommandWork)
+    /// What `certs rotate` does.
+    case renewCertificates
 
     /// What it is about, for tables and errors: the table that rows are taken from; of a check the one of its users.
     package var subject: String {
         switch self {
         case .command(let work): work.arguments.first ?? ""
+        case .renewCertificates: "certificates"
         default: table?.description ?? ""
         }
     }
@@ -28,14 +31,14 @@ package enum JobWork: Sendable, Hashable {
         case .archiveRows(let work): work.rows.table
         case .checkKeyRotation(let work): work.users
         case .checkPrekeys(let work): work.users
-        case .command: nil
+        case .command, .renewCertificates: nil
         }
     }
 
     /// Whether it works on the declared database, and so runs on one host at a time.
     package var usesDatabase: Bool {
         switch self {
-        case .command: false
+        case .command, .renewCertificates: false
         default: true
         }
     }
@@ -50,6 +53,7 @@ package enum JobWork: Sendable, Hashable {
         case .checkKeyRotation: "tell whose keys are old"
         case .checkPrekeys: "tell who is short of pre-keys"
         case .command: "run a program"
+        case .renewCertificates: "rotate what is due"
         }
     }
 }

@@ -53,11 +53,17 @@ package struct JobExecutor: Sendable {
     static let pool = BlockingPool(name: "certs.maintenance", width: 16)
 
     package let maintenance: MaintenanceDeclaration
+    /// Rotates the certificates that are due; the work of another module.
+    private let renewal: (any HostWork)?
     /// Reads a file that holds a secret.
     private let secret: @Sendable (String) throws -> Secret
 
-    package init(_ maintenance: MaintenanceDeclaration, secret: @escaping @Sendable (String) throws -> Secret) {
+    package init(
+        _ maintenance: MaintenanceDeclaration, renewal: (any HostWork)? = nil,
+        secret: @escaping @Sendable (String) throws -> Secret
+    ) {
         self.maintenance = maintenance
+        self.renewal = renewal
         self.secret = secret
     }
 
@@ -106,6 +112,7 @@ package struct JobExecutor: Sendable {
     private func hostWork(_ work: JobWork) -> (any HostWork)? {
         switch work {
         case .command(let work): ProgramWork(work: work)
+        case .renewCertificates: renewal
         default: nil
         }
     }
@@ -174,7 +181,7 @@ package struct JobExecutor: Sendable {
         case .deleteOrphans(let work): [try Deletion.make(work, in: session)]
         case .archiveRows(let work):
             try work.retention.keys.sorted().map { try Deletion.make(work, category: $0, in: session) }
-        case .checkKeyRotation, .checkPrekeys, .deleteMedia, .command:
+        case .checkKeyRotation, .checkPrekeys, .deleteMedia, .command, .renewCertificates:
             throw CertsError(
                 .usage, "this job deletes nothing: it tells users", hint: "`certs maintenance run` tells them")
         }
@@ -210,7 +217,8 @@ package struct JobExecutor: Sendable {
             var notices = try notices(job, session, control)
             let error = failure(of: job) { try notices.run(check) }
             return done(job, notices, error, counter: .prekeyNotices)
-        case .command: preconditionFailure("\(job.work.word) needs no session")
+        case .command, .renewCertificates:
+            throw CertsError(.internal, "'\(job.work.word)' is no work of the database", subject: job.name.rawValue)
         }
     }
 

@@ -15,6 +15,7 @@ enum JobKind: String, CaseIterable {
     case tempSessions = "temp-sessions"
     case auditLogs = "audit-logs"
     case command
+    case certificates
 
     private static let rows = ["schema", "table", "column", "after", "maximumRows", "maximumShare"]
     private static let users = ["schema", "users", "key", "channel", "coolDown"]
@@ -31,6 +32,7 @@ enum JobKind: String, CaseIterable {
         case .keyRotation: Self.users + ["column", "after", "seen", "seenWithin"]
         case .prekeys: Self.users + ["prekeys", "user", "used", "minimum"]
         case .command: ["arguments"]
+        case .certificates: []
         }
     }
 
@@ -43,7 +45,7 @@ enum JobKind: String, CaseIterable {
         case .prekeys: .every(1800)
         case .rateLimits: .every(600)
         case .expiredRows: .every(3600)
-        case .orphans, .tempSessions, .auditLogs, .command: .daily([120])
+        case .orphans, .tempSessions, .auditLogs, .command, .certificates: .daily([120])
         }
     }
 
@@ -58,7 +60,7 @@ enum JobKind: String, CaseIterable {
         case .auditLogs: ("audit_logs", "created_at", 0)
         case .keyRotation: ("users", nil, 7 * 86400)
         case .prekeys: ("users", nil, 0)
-        case .expiredRows, .orphans, .command: (nil, nil, 0)
+        case .expiredRows, .orphans, .command, .certificates: (nil, nil, 0)
         }
     }
 }
@@ -83,6 +85,7 @@ extension ConfigurationReader {
         case .auditLogs: return archival(block)
         case .keyRotation: return keyRotation(block)
         case .prekeys: return prekeys(block)
+        case .certificates: return .renewCertificates
         case .command:
             return programLine(block, "arguments", "[/usr/local/bin/copy-backups]").map { .command(CommandWork($0)) }
         }
