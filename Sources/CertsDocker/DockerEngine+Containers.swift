@@ -1,13 +1,13 @@
-import CertsCore
+package import CertsCore
 import CertsHTTP
-import Foundation
+package import Foundation
 
 extension DockerEngine {
     /// The one container that `selector` means.
     ///
     /// - Throws: `target.unreachable` where there is none, `target.ambiguous` where there are several,
     ///   `configuration.invalid` for what can be no name.
-    func find(_ selector: DockerContainer.Selector) async throws(CertsError) -> ContainerInspection {
+    package func find(_ selector: DockerContainer.Selector) async throws(CertsError) -> ContainerInspection {
         switch selector {
         case .name(let name):
             guard DockerContainer.isName(name) else {
@@ -21,7 +21,7 @@ extension DockerEngine {
         }
     }
 
-    func inspect(_ container: String) async throws(CertsError) -> ContainerInspection {
+    package func inspect(_ container: String) async throws(CertsError) -> ContainerInspection {
         try await fetch(.get, ["containers", container, "json"])
     }
 
@@ -55,29 +55,17 @@ extension DockerEngine {
         return first
     }
 
-    /// The processes of a running container, with the pids of the engine's host.
-    func processes(of container: String) async throws(CertsError) -> [ContainerProcess] {
-        let table: ProcessTable = try await fetch(
-            .get, ["containers", container, "top"], query: [("ps_args", ProcessTable.columns)])
-        return try table.decoded()
-    }
-
-    /// Sends a signal to process 1 of the container; says nothing of what becomes of it.
-    func kill(_ container: String, _ signal: ReloadSignal) async throws(CertsError) {
-        _ = try await send(.post, ["containers", container, "kill"], query: [("signal", signal.rawValue)])
-    }
-
     /// Stops the container and starts it; one that is stopped is started.
     ///
     /// - Parameter grace: how long it may take to end by itself, in seconds.
-    func restart(_ container: String, grace: Int) async throws(CertsError) {
+    package func restart(_ container: String, grace: Int) async throws(CertsError) {
         _ = try await send(
             .post, ["containers", container, "restart"], query: [("t", "\(grace)")],
             deadline: reply + .seconds(grace))
     }
 
     /// What the container has written to standard error since `time`, at most the last 1000 lines.
-    func errors(of container: ContainerInspection, since time: Date) async throws(CertsError) -> String {
+    package func errors(of container: ContainerInspection, since time: Date) async throws(CertsError) -> String {
         // A terminal has one stream only, and that counts as standard output.
         let stream = container.settings.hasTerminal ? "stdout" : "stderr"
         let bytes = try await send(
@@ -86,7 +74,7 @@ extension DockerEngine {
         return DockerStream.text(bytes)
     }
 
-    func volume(_ name: String) async throws(CertsError) -> Volume {
+    package func volume(_ name: String) async throws(CertsError) -> Volume {
         try await fetch(.get, ["volumes", name])
     }
 

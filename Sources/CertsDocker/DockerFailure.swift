@@ -1,9 +1,9 @@
-import CertsCore
-import CertsHTTP
+package import CertsCore
+package import CertsHTTP
 import Foundation
 
 /// What went wrong between us and a Docker Engine, with the next step.
-enum DockerFailure {
+package enum DockerFailure {
     /// No answer came.
     ///
     /// - Parameter deadline: the one that passed; `nil`: it failed before.
@@ -21,7 +21,7 @@ enum DockerFailure {
     }
 
     /// - Parameter code: of `connect(2)`.
-    static func cannotConnect(_ code: Int32, socket: String) -> CertsError {
+    package static func cannotConnect(_ code: Int32, socket: String) -> CertsError {
         switch code {
         case ENOENT, ENOTDIR:
             CertsError(
@@ -31,8 +31,9 @@ enum DockerFailure {
         case EACCES, EPERM:
             CertsError(
                 .targetRefused, "this user may not use the socket of the Docker Engine, \(socket)", subject: socket,
-                hint: "add the user of certs to the group of the socket (it is then as good as root on this host), or "
-                    + "share HAProxy's runtime socket with certs and use `method: runtime`, which needs no Docker")
+                hint:
+                    "add the user of certs to the group of the socket (it is then as good as root on this host); a reload "
+                    + "of HAProxy needs no Docker where its runtime socket is shared (`method: runtime`)")
         case ECONNREFUSED:
             CertsError(
                 .targetUnreachable, "no Docker Engine listens on \(socket)", subject: socket,
@@ -45,7 +46,7 @@ enum DockerFailure {
     }
 
     /// An answer with a status that is not a success.
-    static func refusal(_ response: HTTPResponse, socket: String) -> CertsError {
+    package static func refusal(_ response: HTTPResponse, socket: String) -> CertsError {
         let words = message(in: response.body)
         // HTTP 500 in Docker 20.10, 400 later.
         if words.lowercased().contains("multiple ids found") {

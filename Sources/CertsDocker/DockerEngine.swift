@@ -1,29 +1,30 @@
-import CertsCore
-import CertsHTTP
-import Foundation
+package import CertsCore
+package import CertsHTTP
+package import Foundation
 
 /// The Engine API of Docker at its Unix socket (docs.docker.com/engine/api/v1.41): no shell, no `docker` program.
-struct DockerEngine: Sendable {
+package struct DockerEngine: Sendable {
     /// Of the engine, an absolute path.
-    let socket: String
+    package let socket: String
     /// For one reply, where nothing else is said.
-    let reply: Duration
+    package let reply: Duration
     /// The version of the API in the path of each request.
-    private(set) var version = Self.preferredVersion
+    package private(set) var version = Self.preferredVersion
 
     /// What is used was there long before; newer engines refuse versions that are too old.
     private static let preferredVersion = "1.41"
     /// Of one reply, in bytes.
-    private static let replyLimit = 1 << 20
+    package static let replyLimit = 1 << 20
 
     /// The engine at `socket`, spoken to in a version that it knows.
     ///
     /// - Throws: `target.unreachable`: no socket, or nobody listens; `target.refused`: no right to connect;
     ///   `target.timeout`: it does not answer.
-    static func connect(to socket: String, reply: Duration) async throws(CertsError) -> DockerEngine {
+    package static func connect(to socket: String, reply: Duration) async throws(CertsError) -> DockerEngine {
         var engine = DockerEngine(socket: socket, reply: reply)
         let answer = try await engine.request(.get, url: "http://docker/version")
-        let known: EngineVersion = try engine.decoded(answer)
+        guard answer.isSuccess else { throw DockerFailure.refusal(answer, socket: socket) }
+        let known: EngineVersion = try engine.decoded(answer.body)
         let (low, high) = (APIVersion(known.minAPIVersion ?? ""), APIVersion(known.apiVersion))
         guard let high else {
             throw CertsError(
@@ -41,10 +42,20 @@ struct DockerEngine: Sendable {
     /// - Parameters:
     ///   - path: encoded here, component by component, so that none can lead elsewhere.
     ///   - deadline: `nil`: that for one reply.
-    func send(
+    package func send(
         _ method: HTTPRequest.Method, _ path: [String], query: [(name: String, value: String)] = [], body: Data? = nil,
         deadline: Duration? = nil, limit: Int = Self.replyLimit
     ) async throws(CertsError) -> Data {
+        let response = try await answer(method, path, query: query, body: body, deadline: deadline, limit: limit)
+        guard response.isSuccess else { throw DockerFailure.refusal(response, socket: socket) }
+        return response.body
+    }
+
+    /// The same with whatever the engine answered, for callers to whom a refusal says something (404, 409).
+    package func answer(
+        _ method: HTTPRequest.Method, _ path: [String], query: [(name: String, value: String)] = [], body: Data? = nil,
+        deadline: Duration? = nil, limit: Int = Self.replyLimit
+    ) async throws(CertsError) -> HTTPResponse {
         var url = "http://docker/v\(version)"
         for component in path { url += "/" + Self.encoded(component) }
         for (index, item) in query.enumerated() {
@@ -54,13 +65,14 @@ struct DockerEngine: Sendable {
     }
 
     /// The same, with the answer decoded.
-    func fetch<Value: Decodable & Sendable>(
-        _ method: HTTPRequest.Method, _ path: [String], query: [(name: String, value: String)] = [], body: Data? = nil
+    package func fetch<Value: Decodable & Sendable>(
+        _ method: HTTPRequest.Method, _ path: [String], query: [(name: String, value: String)] = [], body: Data? = nil,
+        limit: Int = Self.replyLimit
     ) async throws(CertsError) -> Value {
-        try decoded(try await send(method, path, query: query, body: body))
+        try decoded(try await send(method, path, query: query, body: body, limit: limit))
     }
 
-    private func decoded<Value: Decodable>(_ body: Data) throws(CertsError) -> Value {
+    package func decoded<Value: Decodable>(_ body: Data) throws(CertsError) -> Value {
         do {
             return try JSONDecoder().decode(Value.self, from: body)
         } catch {
@@ -73,7 +85,7 @@ struct DockerEngine: Sendable {
     private func request(
         _ method: HTTPRequest.Method, url: String, body: Data? = nil, deadline: Duration? = nil,
         limit: Int = Self.replyLimit
-    ) async throws(CertsError) -> Data {
+    ) async throws(CertsError) -> HTTPResponse {
         let deadline = deadline ?? reply
         let request = HTTPRequest(
             method, url, headers: body == nil ? [] : [("Content-Type", "application/json")], body: body,
@@ -81,16 +93,13 @@ struct DockerEngine: Sendable {
             // A validation is silent while it loads: only the deadline counts.
             limits: .init(deadline: deadline, idle: deadline, body: limit))
         let begin = ContinuousClock.now
-        let response: HTTPResponse
         do {
-            response = try await HTTPClient().send(request)
+            return try await HTTPClient().send(request)
         } catch {
             // libcurl's own timer may be a little ahead of ours.
             let isLate = ContinuousClock.now - begin >= deadline - .milliseconds(50)
             throw DockerFailure.noAnswer(error, socket: socket, deadline: isLate ? deadline : nil)
         }
-        guard response.isSuccess else { throw DockerFailure.refusal(response, socket: socket) }
-        return response.body
     }
 
     /// Percent-encodes all but the unreserved characters (RFC 3986 §2.3).

@@ -1,9 +1,9 @@
-import Foundation
+package import Foundation
 
 /// The output of a container or of an exec: frames with a header of 8 bytes, or raw where there is a terminal.
-enum DockerStream {
+package enum DockerStream {
     /// What both streams said, in the order in which it came; a frame that is cut off counts as far as it goes.
-    static func text(_ bytes: Data) -> String {
+    package static func text(_ bytes: Data) -> String {
         var result: [UInt8] = []
         var rest = bytes[...]
         while !rest.isEmpty {

@@ -1,18 +1,18 @@
-import CertsCore
+package import CertsCore
 import CertsHTTP
 import Foundation
 
 extension DockerEngine {
     /// What a program in a container printed, on both streams, and its exit code.
-    struct Executed: Sendable {
-        let exitCode: Int
-        let output: String
+    package struct Executed: Sendable {
+        package let exitCode: Int
+        package let output: String
     }
 
     /// Runs `arguments` in the container, as its user, without a shell, a terminal or an input, and waits for the end.
     ///
     /// At the deadline it is given up, not ended: the API has no request for that.
-    func execute(
+    package func execute(
         _ arguments: [String], in container: String, deadline: Duration
     ) async throws(CertsError) -> Executed {
         let body = try Self.encoded(ExecRequest(arguments: arguments))

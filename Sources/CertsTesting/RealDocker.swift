@@ -1,17 +1,17 @@
 import CertsCore
+package import CertsDocker
 import CertsHTTP
-import CertsTesting
 import Foundation
 
-@testable import CertsHAProxy
-
 /// The Docker Engine of this test run, which `scripts/docker-engine` started.
-enum RealDocker {
-    struct Failed: Error, CustomStringConvertible {
-        let description: String
+package enum RealDocker {
+    package struct Failed: Error, CustomStringConvertible {
+        package let description: String
+
+        package init(description: String) { self.description = description }
     }
 
-    static var socket: String {
+    package static var socket: String {
         get throws {
             guard let path = ProcessInfo.processInfo.environment["CERTS_TEST_DOCKER"], !path.isEmpty else {
                 throw Failed(
@@ -21,22 +21,24 @@ enum RealDocker {
         }
     }
 
-    static func engine() async throws -> DockerEngine {
+    package static func engine() async throws -> DockerEngine {
         try await DockerEngine.connect(to: try socket, reply: .seconds(20))
     }
 
     /// How a container is made; on the host's network, as root, so that it can read the files of a test.
-    struct Recipe {
+    package struct Recipe {
+        package init() {}
+
         /// Begins with `haproxy` for a master, as with the official image.
-        var command = ["haproxy", "-f", "/conf/haproxy.cfg"]
+        package var command = ["haproxy", "-f", "/conf/haproxy.cfg"]
         /// `nil`: that of the image.
-        var entryPoint: [String]?
-        var labels: [String: String] = [:]
+        package var entryPoint: [String]?
+        package var labels: [String: String] = [:]
         /// `HOST:CONTAINER[:ro]`
-        var binds: [String] = []
-        var hasTerminal = false
-        var hasInit = false
-        var restartPolicy = "no"
+        package var binds: [String] = []
+        package var hasTerminal = false
+        package var hasInit = false
+        package var restartPolicy = "no"
 
         fileprivate var request: [String: Any] {
             var body: [String: Any] = [
@@ -53,7 +55,7 @@ enum RealDocker {
     }
 
     /// Makes a container, gives its name to `body`, and removes it.
-    static func withContainer<Value>(
+    package static func withContainer<Value>(
         _ recipe: Recipe, started: Bool = true, _ body: (_ name: String, _ engine: DockerEngine) async throws -> Value
     ) async throws -> Value {
         let engine = try await engine()
