@@ -14,9 +14,11 @@ package struct JobMeasure: Sendable, Hashable {
     /// The metrics that runs feed, by their names.
     package enum Kind: String, Sendable, Hashable, CaseIterable {
         case commandSeconds = "certs_job_command_seconds"
+        case redisKeysWithoutExpiry = "certs_redis_keys_without_expiry"
 
         package var help: String {
             switch self {
+            case .redisKeysWithoutExpiry: "Keys of Redis that never expire, though they should."
             case .commandSeconds: "How long the program took that the job ran last."
             }
         }

@@ -9,6 +9,7 @@ package enum JobWork: Sendable, Hashable {
     case archiveRows(RowArchival)
     case checkKeyRotation(KeyRotationCheck)
     case checkPrekeys(PrekeyCheck)
+    case checkRedisKeys(RedisKeyCheck)
     case command(CommandWork)
     /// What `certs rotate` does.
     case renewCertificates
@@ -16,6 +17,7 @@ package enum JobWork: Sendable, Hashable {
     /// What it is about, for tables and errors: the table that rows are taken from; of a check the one of its users.
     package var subject: String {
         switch self {
+        case .checkRedisKeys(let check): check.pattern
         case .command(let work): work.arguments.first ?? ""
         case .renewCertificates: "certificates"
         default: table?.description ?? ""
@@ -31,15 +33,23 @@ package enum JobWork: Sendable, Hashable {
         case .archiveRows(let work): work.rows.table
         case .checkKeyRotation(let work): work.users
         case .checkPrekeys(let work): work.users
-        case .command, .renewCertificates: nil
+        case .checkRedisKeys, .command, .renewCertificates: nil
         }
     }
 
     /// Whether it works on the declared database, and so runs on one host at a time.
     package var usesDatabase: Bool {
         switch self {
-        case .command, .renewCertificates: false
+        case .checkRedisKeys, .command, .renewCertificates: false
         default: true
+        }
+    }
+
+    /// Whether it works on the declared Redis.
+    package var usesRedis: Bool {
+        switch self {
+        case .checkKeyRotation, .checkPrekeys, .checkRedisKeys: true
+        default: false
         }
     }
 
@@ -52,6 +62,7 @@ package enum JobWork: Sendable, Hashable {
         case .archiveRows: "archive and delete rows"
         case .checkKeyRotation: "tell whose keys are old"
         case .checkPrekeys: "tell who is short of pre-keys"
+        case .checkRedisKeys: "find keys that never expire"
         case .command: "run a program"
         case .renewCertificates: "rotate what is due"
         }
@@ -246,6 +257,22 @@ package struct PrekeyCheck: Sendable, Hashable {
         self.usedColumn = usedColumn
         self.minimum = minimum
         self.notice = notice
+    }
+}
+
+/// Keys of Redis that should expire.
+package struct RedisKeyCheck: Sendable, Hashable {
+    /// As SCAN understands it: `ratelimit:*`.
+    package var pattern: String
+    /// Patterns of keys that live for ever on purpose, as a shell has them.
+    package var except: [String]
+    /// What a key without an expiry gets, in seconds; `nil`: it is counted only.
+    package var expiry: TimeInterval?
+
+    package init(pattern: String, except: [String] = [], expiry: TimeInterval? = nil) {
+        self.pattern = pattern
+        self.except = except
+        self.expiry = expiry
     }
 }
 

@@ -111,6 +111,7 @@ package struct JobExecutor: Sendable {
     /// `nil`: it is done in a session of the database.
     private func hostWork(_ work: JobWork) -> (any HostWork)? {
         switch work {
+        case .checkRedisKeys(let check): RedisKeyWork(check: check, connect: connectToRedis)
         case .command(let work): ProgramWork(work: work)
         case .renewCertificates: renewal
         default: nil
@@ -181,7 +182,7 @@ package struct JobExecutor: Sendable {
         case .deleteOrphans(let work): [try Deletion.make(work, in: session)]
         case .archiveRows(let work):
             try work.retention.keys.sorted().map { try Deletion.make(work, category: $0, in: session) }
-        case .checkKeyRotation, .checkPrekeys, .deleteMedia, .command, .renewCertificates:
+        case .checkKeyRotation, .checkPrekeys, .deleteMedia, .checkRedisKeys, .command, .renewCertificates:
             throw CertsError(
                 .usage, "this job deletes nothing: it tells users", hint: "`certs maintenance run` tells them")
         }
@@ -217,7 +218,7 @@ package struct JobExecutor: Sendable {
             var notices = try notices(job, session, control)
             let error = failure(of: job) { try notices.run(check) }
             return done(job, notices, error, counter: .prekeyNotices)
-        case .command, .renewCertificates:
+        case .checkRedisKeys, .command, .renewCertificates:
             throw CertsError(.internal, "'\(job.work.word)' is no work of the database", subject: job.name.rawValue)
         }
     }
@@ -234,12 +235,15 @@ package struct JobExecutor: Sendable {
 
     private func notices(_ job: JobDeclaration, _ session: PostgresSession, _ control: JobControl) throws -> NoticeWork
     {
+        NoticeWork(job: job.name, in: session, redis: try connectToRedis(), control: control)
+    }
+
+    private func connectToRedis() throws -> RedisConnection {
         guard let redis = maintenance.redis else {
             throw CertsError(
                 .configurationInvalid, "no Redis is declared", hint: "write `redis:` under `maintenance:`")
         }
-        let connection = try RedisConnection(redis, password: try redis.passwordFile.map { try secret($0) })
-        return NoticeWork(job: job.name, in: session, redis: connection, control: control)
+        return try RedisConnection(redis, password: try redis.passwordFile.map { try secret($0) })
     }
 
     private func done(

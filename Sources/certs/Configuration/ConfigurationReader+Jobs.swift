@@ -14,6 +14,7 @@ enum JobKind: String, CaseIterable {
     case orphans
     case tempSessions = "temp-sessions"
     case auditLogs = "audit-logs"
+    case redisKeys = "redis-keys"
     case command
     case certificates
 
@@ -31,6 +32,7 @@ enum JobKind: String, CaseIterable {
         case .auditLogs: Self.rows.filter { $0 != "after" } + ["category", "retention", "hold", "directory"]
         case .keyRotation: Self.users + ["column", "after", "seen", "seenWithin"]
         case .prekeys: Self.users + ["prekeys", "user", "used", "minimum"]
+        case .redisKeys: ["pattern", "except", "expire"]
         case .command: ["arguments"]
         case .certificates: []
         }
@@ -46,6 +48,7 @@ enum JobKind: String, CaseIterable {
         case .rateLimits: .every(600)
         case .expiredRows: .every(3600)
         case .orphans, .tempSessions, .auditLogs, .command, .certificates: .daily([120])
+        case .redisKeys: .every(600)
         }
     }
 
@@ -60,7 +63,7 @@ enum JobKind: String, CaseIterable {
         case .auditLogs: ("audit_logs", "created_at", 0)
         case .keyRotation: ("users", nil, 7 * 86400)
         case .prekeys: ("users", nil, 0)
-        case .expiredRows, .orphans, .command, .certificates: (nil, nil, 0)
+        case .expiredRows, .orphans, .redisKeys, .command, .certificates: (nil, nil, 0)
         }
     }
 }
@@ -85,6 +88,13 @@ extension ConfigurationReader {
         case .auditLogs: return archival(block)
         case .keyRotation: return keyRotation(block)
         case .prekeys: return prekeys(block)
+        case .redisKeys:
+            return block.requiredText("pattern", "write which keys should expire: 'ratelimit:*'").map {
+                .checkRedisKeys(
+                    RedisKeyCheck(
+                        pattern: $0.value, except: block.texts("except").map(\.value),
+                        expiry: block.duration("expire", 1...3650 * 86400)))
+            }
         case .certificates: return .renewCertificates
         case .command:
             return programLine(block, "arguments", "[/usr/local/bin/copy-backups]").map { .command(CommandWork($0)) }

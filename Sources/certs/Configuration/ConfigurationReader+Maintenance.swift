@@ -15,14 +15,8 @@ extension ConfigurationReader {
         if declaration.jobs.contains(where: \.work.usesDatabase), block.node("database") == nil {
             block.missing("database", "say where: '{ host: /run/postgresql, name: messaging, user: certs }'")
         }
-        let needsRedis = declaration.jobs.contains {
-            switch $0.work {
-            case .checkKeyRotation, .checkPrekeys: true
-            default: false
-            }
-        }
-        if needsRedis, block.node("redis") == nil {
-            block.missing("redis", "users are told through it: '{ address: \"127.0.0.1:6379\" }'")
+        if declaration.jobs.contains(where: \.work.usesRedis), block.node("redis") == nil {
+            block.missing("redis", "say where: '{ address: \"127.0.0.1:6379\" }'")
         }
         return declaration
     }
