@@ -10,11 +10,13 @@ package enum JobWork: Sendable, Hashable {
     case checkKeyRotation(KeyRotationCheck)
     case checkPrekeys(PrekeyCheck)
     case command(CommandWork)
+    case database(DatabaseWork)
 
     /// What it is about, for tables and errors: the table that rows are taken from; of a check the one of its users.
     package var subject: String {
         switch self {
         case .command(let work): work.arguments.first ?? ""
+        case .database(let work): work.subject
         default: table?.description ?? ""
         }
     }
@@ -29,6 +31,7 @@ package enum JobWork: Sendable, Hashable {
         case .checkKeyRotation(let work): work.users
         case .checkPrekeys(let work): work.users
         case .command: nil
+        case .database: nil
         }
     }
 
@@ -37,6 +40,14 @@ package enum JobWork: Sendable, Hashable {
         switch self {
         case .command: false
         default: true
+        }
+    }
+
+    /// Whether it shuts others out while it runs, and so waits for a time that is meant for that.
+    package var isDisruptive: Bool {
+        switch self {
+        case .database(let work): work.isDisruptive
+        default: false
         }
     }
 
@@ -50,6 +61,7 @@ package enum JobWork: Sendable, Hashable {
         case .checkKeyRotation: "tell whose keys are old"
         case .checkPrekeys: "tell who is short of pre-keys"
         case .command: "run a program"
+        case .database(let work): work.word
         }
     }
 }

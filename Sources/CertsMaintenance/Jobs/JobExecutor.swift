@@ -53,11 +53,17 @@ package struct JobExecutor: Sendable {
     static let pool = BlockingPool(name: "certs.maintenance", width: 16)
 
     package let maintenance: MaintenanceDeclaration
+    /// Lets disruptive work run, or not.
+    private let disruption: DisruptionGuard
     /// Reads a file that holds a secret.
     private let secret: @Sendable (String) throws -> Secret
 
-    package init(_ maintenance: MaintenanceDeclaration, secret: @escaping @Sendable (String) throws -> Secret) {
+    package init(
+        _ maintenance: MaintenanceDeclaration, disruption: DisruptionGuard = .closed,
+        secret: @escaping @Sendable (String) throws -> Secret
+    ) {
         self.maintenance = maintenance
+        self.disruption = disruption
         self.secret = secret
     }
 
@@ -69,6 +75,7 @@ package struct JobExecutor: Sendable {
     package func run(
         _ job: JobDeclaration, id: String, quarantine: [QuarantinedRow], patience: Double = 0, control: JobControl
     ) async throws -> Done {
+        if job.work.isDisruptive, let refusal = await disruption.refusal(job) { throw refusal }
         if let work = hostWork(job.work) { return try await work.run(job.name, control: control) }
         return try await Self.pool.run { [self] in
             let session = try open("certs:\(job.name):\(id.prefix(8))", control)
@@ -89,6 +96,9 @@ package struct JobExecutor: Sendable {
             let session = try open("certs:\(job.name):plan", control)
             return try explaining(job) {
                 try refuseOtherServers(session)
+                if case .database(let work) = job.work {
+                    return try databaseWork(work).preview(in: session, sample: sample, control: control)
+                }
                 return try deletions(of: job.work, session).map {
                     try DeletionPreview.make($0, in: session, sample: sample, within: control.left).preview
                 }
@@ -104,7 +114,7 @@ package struct JobExecutor: Sendable {
         }
     }
 
-    private func open(_ application: String, _ control: JobControl) throws -> PostgresSession {
+    func open(_ application: String, _ control: JobControl) throws -> PostgresSession {
         guard let database = maintenance.database else {
             throw CertsError(
                 .configurationInvalid, "no database is declared", hint: "write `database:` under `maintenance:`")
@@ -171,7 +181,7 @@ package struct JobExecutor: Sendable {
         case .deleteOrphans(let work): [try Deletion.make(work, in: session)]
         case .archiveRows(let work):
             try work.retention.keys.sorted().map { try Deletion.make(work, category: $0, in: session) }
-        case .checkKeyRotation, .checkPrekeys, .command:
+        case .checkKeyRotation, .checkPrekeys, .command, .database:
             throw CertsError(
                 .usage, "this job deletes nothing: it tells users", hint: "`certs maintenance run` tells them")
         }
@@ -207,6 +217,11 @@ package struct JobExecutor: Sendable {
             var notices = try notices(job, session, control)
             let error = failure(of: job) { try notices.run(check) }
             return done(job, notices, error, counter: .prekeyNotices)
+        case .database(let work):
+            return try databaseWork(work).run(in: session, control: control) {
+                // What a run that was stopped leaves is cleared by a session that nothing has stopped.
+                try open("certs:\(job.name):clear", JobControl(now: control.now))
+            }
         case .command: preconditionFailure("\(job.work.word) needs no session")
         }
     }

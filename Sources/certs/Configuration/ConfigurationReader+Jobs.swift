@@ -15,6 +15,10 @@ enum JobKind: String, CaseIterable {
     case tempSessions = "temp-sessions"
     case auditLogs = "audit-logs"
     case command
+    case vacuum
+    case vacuumFull = "vacuum-full"
+    case reindex
+    case databaseReport = "database-report"
 
     private static let rows = ["schema", "table", "column", "after", "maximumRows", "maximumShare"]
     private static let users = ["schema", "users", "key", "channel", "coolDown"]
@@ -31,6 +35,10 @@ enum JobKind: String, CaseIterable {
         case .keyRotation: Self.users + ["column", "after", "seen", "seenWithin"]
         case .prekeys: Self.users + ["prekeys", "user", "used", "minimum"]
         case .command: ["arguments"]
+        case .vacuum: ["schema", "tables", "deadRows", "deadShare", "changedShare", "costDelay"]
+        case .vacuumFull: ["schema", "tables", "freeSpaceChecked"]
+        case .reindex: ["schema", "tables", "indexes", "bloat"]
+        case .databaseReport: ["top"]
         }
     }
 
@@ -43,7 +51,8 @@ enum JobKind: String, CaseIterable {
         case .prekeys: .every(1800)
         case .rateLimits: .every(600)
         case .expiredRows: .every(3600)
-        case .orphans, .tempSessions, .auditLogs, .command: .daily([120])
+        case .orphans, .tempSessions, .auditLogs, .command, .databaseReport: .daily([120])
+        case .vacuum, .vacuumFull, .reindex: .weekly([0], 180)
         }
     }
 
@@ -59,6 +68,7 @@ enum JobKind: String, CaseIterable {
         case .keyRotation: ("users", nil, 7 * 86400)
         case .prekeys: ("users", nil, 0)
         case .expiredRows, .orphans, .command: (nil, nil, 0)
+        case .vacuum, .vacuumFull, .reindex, .databaseReport: (nil, nil, 0)
         }
     }
 }
@@ -85,6 +95,10 @@ extension ConfigurationReader {
         case .prekeys: return prekeys(block)
         case .command:
             return programLine(block, "arguments", "[/usr/local/bin/copy-backups]").map { .command(CommandWork($0)) }
+        case .vacuum: return vacuum(block)
+        case .vacuumFull: return vacuumFull(block)
+        case .reindex: return reindex(block)
+        case .databaseReport: return databaseReport(block)
         }
     }
 
