@@ -8,9 +8,13 @@ import ServiceLifecycle
 
 extension Assembly {
     /// What the maintenance jobs need, put together.
-    var jobs: JobRunner {
+    var jobs: JobRunner { jobs(.closed) }
+
+    func jobs(_ disruption: DisruptionGuard) -> JobRunner {
         JobRunner(
-            executor: JobExecutor(declarations.maintenance, renewal: RenewalWork(engine: engine)) { path in
+            executor: JobExecutor(
+                declarations.maintenance, renewal: RenewalWork(engine: engine), disruption: disruption
+            ) { path in
                 try SecretFile.read(path, what: "the password of the database or of Redis")
             }, ledger: database, locks: state, logger: logger, host: Self.hostName, now: { Date() })
     }

@@ -15,11 +15,39 @@ package struct JobMeasure: Sendable, Hashable {
     package enum Kind: String, Sendable, Hashable, CaseIterable {
         case commandSeconds = "certs_job_command_seconds"
         case redisKeysWithoutExpiry = "certs_redis_keys_without_expiry"
+        case vacuumedDeadRows = "certs_pg_vacuum_dead_rows"
+        case vacuumHeldRows = "certs_pg_vacuum_unremovable_rows"
+        case vacuumIndexScans = "certs_pg_vacuum_index_scans"
+        case rewriteFreedBytes = "certs_pg_rewrite_freed_bytes"
+        case reindexFreedBytes = "certs_pg_reindex_freed_bytes"
+        case leftoversDropped = "certs_pg_reindex_leftovers_dropped"
+        case tableBytes = "certs_pg_table_bytes"
+        case deadRatio = "certs_pg_table_dead_ratio"
+        case bloatBytes = "certs_pg_table_bloat_bytes"
+        case unusedIndexBytes = "certs_pg_unused_index_bytes"
+        case invalidIndexes = "certs_pg_invalid_indexes"
+        case unindexedReferences = "certs_pg_unindexed_foreign_keys"
+        case xminAgeSeconds = "certs_pg_xmin_age_seconds"
+        case xminAgeTransactions = "certs_pg_xmin_age_transactions"
 
         package var help: String {
             switch self {
             case .redisKeysWithoutExpiry: "Keys of Redis that never expire, though they should."
             case .commandSeconds: "How long the program took that the job ran last."
+            case .vacuumedDeadRows: "Dead rows of each table before and after the last vacuum of it."
+            case .vacuumHeldRows: "Dead rows that the last vacuum had to leave: a transaction may still see them."
+            case .vacuumIndexScans: "How often the last vacuum read the indexes of the table."
+            case .rewriteFreedBytes: "What the last VACUUM FULL gave back of each table."
+            case .reindexFreedBytes: "What the last rebuild gave back of each index."
+            case .leftoversDropped: "Invalid indexes that rebuilds had left and the last run dropped."
+            case .tableBytes: "Size of the largest tables: heap, toast, indexes."
+            case .deadRatio: "Dead rows as a part of all rows of the table."
+            case .bloatBytes: "Dead and free bytes of the table, where pgstattuple can be used."
+            case .unusedIndexBytes: "Size of an index that nothing has used since the statistics began."
+            case .invalidIndexes: "Indexes that are kept up but cannot be used."
+            case .unindexedReferences: "Foreign keys without an index on their columns."
+            case .xminAgeSeconds: "Age of the oldest transaction that holds vacuum back."
+            case .xminAgeTransactions: "How many transactions ago the oldest snapshot, slot or prepared one began."
             }
         }
     }

@@ -13,6 +13,7 @@ package enum JobWork: Sendable, Hashable {
     case command(CommandWork)
     /// What `certs rotate` does.
     case renewCertificates
+    case database(DatabaseWork)
 
     /// What it is about, for tables and errors: the table that rows are taken from; of a check the one of its users.
     package var subject: String {
@@ -20,6 +21,7 @@ package enum JobWork: Sendable, Hashable {
         case .checkRedisKeys(let check): check.pattern
         case .command(let work): work.arguments.first ?? ""
         case .renewCertificates: "certificates"
+        case .database(let work): work.subject
         default: table?.description ?? ""
         }
     }
@@ -33,7 +35,7 @@ package enum JobWork: Sendable, Hashable {
         case .archiveRows(let work): work.rows.table
         case .checkKeyRotation(let work): work.users
         case .checkPrekeys(let work): work.users
-        case .checkRedisKeys, .command, .renewCertificates: nil
+        case .checkRedisKeys, .command, .database, .renewCertificates: nil
         }
     }
 
@@ -53,6 +55,14 @@ package enum JobWork: Sendable, Hashable {
         }
     }
 
+    /// Whether it shuts others out while it runs, and so waits for a time that is meant for that.
+    package var isDisruptive: Bool {
+        switch self {
+        case .database(let work): work.isDisruptive
+        default: false
+        }
+    }
+
     /// The word for it in tables and JSON.
     package var word: String {
         switch self {
@@ -65,6 +75,7 @@ package enum JobWork: Sendable, Hashable {
         case .checkRedisKeys: "find keys that never expire"
         case .command: "run a program"
         case .renewCertificates: "rotate what is due"
+        case .database(let work): work.word
         }
     }
 }

@@ -55,15 +55,18 @@ package struct JobExecutor: Sendable {
     package let maintenance: MaintenanceDeclaration
     /// Rotates the certificates that are due; the work of another module.
     private let renewal: (any HostWork)?
+    /// Lets disruptive work run, or not.
+    private let disruption: DisruptionGuard
     /// Reads a file that holds a secret.
     private let secret: @Sendable (String) throws -> Secret
 
     package init(
-        _ maintenance: MaintenanceDeclaration, renewal: (any HostWork)? = nil,
+        _ maintenance: MaintenanceDeclaration, renewal: (any HostWork)? = nil, disruption: DisruptionGuard = .closed,
         secret: @escaping @Sendable (String) throws -> Secret
     ) {
         self.maintenance = maintenance
         self.renewal = renewal
+        self.disruption = disruption
         self.secret = secret
     }
 
@@ -75,6 +78,7 @@ package struct JobExecutor: Sendable {
     package func run(
         _ job: JobDeclaration, id: String, quarantine: [QuarantinedRow], patience: Double = 0, control: JobControl
     ) async throws -> Done {
+        if job.work.isDisruptive, let refusal = await disruption.refusal(job) { throw refusal }
         if let work = hostWork(job.work) { return try await work.run(job.name, control: control) }
         return try await Self.pool.run { [self] in
             let session = try open("certs:\(job.name):\(id.prefix(8))", control)
@@ -101,6 +105,9 @@ package struct JobExecutor: Sendable {
                             .preview
                     ]
                 }
+                if case .database(let work) = job.work {
+                    return try databaseWork(work).preview(in: session, sample: sample, control: control)
+                }
                 return try deletions(of: job.work, session).map {
                     try DeletionPreview.make($0, in: session, sample: sample, within: control.left).preview
                 }
@@ -118,7 +125,7 @@ package struct JobExecutor: Sendable {
         }
     }
 
-    private func open(_ application: String, _ control: JobControl) throws -> PostgresSession {
+    func open(_ application: String, _ control: JobControl) throws -> PostgresSession {
         guard let database = maintenance.database else {
             throw CertsError(
                 .configurationInvalid, "no database is declared", hint: "write `database:` under `maintenance:`")
@@ -182,7 +189,7 @@ package struct JobExecutor: Sendable {
         case .deleteOrphans(let work): [try Deletion.make(work, in: session)]
         case .archiveRows(let work):
             try work.retention.keys.sorted().map { try Deletion.make(work, category: $0, in: session) }
-        case .checkKeyRotation, .checkPrekeys, .deleteMedia, .checkRedisKeys, .command, .renewCertificates:
+        case .checkKeyRotation, .checkPrekeys, .deleteMedia, .checkRedisKeys, .command, .renewCertificates, .database:
             throw CertsError(
                 .usage, "this job deletes nothing: it tells users", hint: "`certs maintenance run` tells them")
         }
@@ -220,6 +227,11 @@ package struct JobExecutor: Sendable {
             return done(job, notices, error, counter: .prekeyNotices)
         case .checkRedisKeys, .command, .renewCertificates:
             throw CertsError(.internal, "'\(job.work.word)' is no work of the database", subject: job.name.rawValue)
+        case .database(let work):
+            return try databaseWork(work).run(in: session, control: control) {
+                // What a run that was stopped leaves is cleared by a session that nothing has stopped.
+                try open("certs:\(job.name):clear", JobControl(now: control.now))
+            }
         }
     }
 

@@ -23,8 +23,17 @@ package final class PostgresSession {
     /// For messages: `messenger@/run/postgresql`.
     package let place: String
 
+    /// The socket that it came through; `nil`: not one of this host.
+    let socketPath: String?
+
     /// What the server said beside its answers, at most 100 lines.
     package var notices: [String] { noticeBox.lines }
+
+    /// The same, and forgets it.
+    func takeNotices() -> [String] {
+        defer { noticeBox.lines = [] }
+        return noticeBox.lines
+    }
 
     /// Filled by a callback of libpq, on the thread that uses the connection.
     private final class NoticeBox {
@@ -44,6 +53,7 @@ package final class PostgresSession {
         interrupt: JobInterrupt = JobInterrupt()
     ) throws {
         place = "\(declaration.name)@\(declaration.host)"
+        socketPath = declaration.host.hasPrefix("/") ? "\(declaration.host)/.s.PGSQL.\(declaration.port)" : nil
         self.interrupt = interrupt
         var settings: [(String, String)] = [
             ("host", declaration.host), ("port", String(declaration.port)), ("dbname", declaration.name),

@@ -10,7 +10,7 @@ struct MaintenanceCommand: AsyncParsableCommand {
         commandName: "maintenance", abstract: "The jobs around the service: what they do, when, and what they did.",
         subcommands: [
             MaintenanceListCommand.self, MaintenancePlanCommand.self, MaintenanceRunCommand.self,
-            MaintenanceStatusCommand.self,
+            MaintenanceStatusCommand.self, MaintenanceReportCommand.self,
         ])
 }
 
@@ -125,11 +125,13 @@ struct MaintenanceRunCommand: AsyncParsableCommand {
     @OptionGroup var global: GlobalOptions
     @Argument(help: "The job.")
     var name: String
+    @Flag(help: "Also if it shuts others out of what it works on meanwhile.")
+    var yes = false
 
     func run() async throws {
         let assembly = try await Assembly.make(global)
         let job = try assembly.job(name)
-        let run = try await assembly.jobs.run(job, occurrence: nil, source: .command)
+        let run = try await assembly.jobs(yes ? .confirmed : .closed).run(job, occurrence: nil, source: .command)
         let held = run.quarantined > 0 ? ", \(run.quarantined) set aside" : ""
         let reason = run.reason.map { ": \(TerminalText.sanitized($0))" } ?? ""
         Terminal.note("\(run.job): \(run.result?.rawValue ?? "open"), \(run.rows) rows\(held)\(reason)")

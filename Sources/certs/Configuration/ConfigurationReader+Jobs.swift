@@ -17,6 +17,10 @@ enum JobKind: String, CaseIterable {
     case redisKeys = "redis-keys"
     case command
     case certificates
+    case vacuum
+    case vacuumFull = "vacuum-full"
+    case reindex
+    case databaseReport = "database-report"
 
     private static let rows = ["schema", "table", "column", "after", "maximumRows", "maximumShare"]
     private static let users = ["schema", "users", "key", "channel", "coolDown"]
@@ -35,6 +39,10 @@ enum JobKind: String, CaseIterable {
         case .redisKeys: ["pattern", "except", "expire"]
         case .command: ["arguments"]
         case .certificates: []
+        case .vacuum: ["schema", "tables", "deadRows", "deadShare", "changedShare", "costDelay"]
+        case .vacuumFull: ["schema", "tables", "freeSpaceChecked"]
+        case .reindex: ["schema", "tables", "indexes", "bloat"]
+        case .databaseReport: ["top"]
         }
     }
 
@@ -47,8 +55,9 @@ enum JobKind: String, CaseIterable {
         case .prekeys: .every(1800)
         case .rateLimits: .every(600)
         case .expiredRows: .every(3600)
-        case .orphans, .tempSessions, .auditLogs, .command, .certificates: .daily([120])
+        case .orphans, .tempSessions, .auditLogs, .command, .certificates, .databaseReport: .daily([120])
         case .redisKeys: .every(600)
+        case .vacuum, .vacuumFull, .reindex: .weekly([0], 180)
         }
     }
 
@@ -63,7 +72,7 @@ enum JobKind: String, CaseIterable {
         case .auditLogs: ("audit_logs", "created_at", 0)
         case .keyRotation: ("users", nil, 7 * 86400)
         case .prekeys: ("users", nil, 0)
-        case .expiredRows, .orphans, .redisKeys, .command, .certificates: (nil, nil, 0)
+        default: (nil, nil, 0)
         }
     }
 }
@@ -98,6 +107,10 @@ extension ConfigurationReader {
         case .certificates: return .renewCertificates
         case .command:
             return programLine(block, "arguments", "[/usr/local/bin/copy-backups]").map { .command(CommandWork($0)) }
+        case .vacuum: return vacuum(block)
+        case .vacuumFull: return vacuumFull(block)
+        case .reindex: return reindex(block)
+        case .databaseReport: return databaseReport(block)
         }
     }
 
