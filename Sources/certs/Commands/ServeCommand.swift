@@ -45,9 +45,13 @@ struct ServeCommand: AsyncParsableCommand {
         }
         let jobs = assembly.declarations.maintenance.jobs
         if !jobs.isEmpty {
-            let scheduler = JobScheduler(jobs, runner: assembly.jobs, logger: assembly.logger, host: Assembly.hostName)
+            let scheduler = JobScheduler(
+                jobs, runner: assembly.jobs, logger: assembly.logger, host: Assembly.hostName,
+                gate: assembly.windowGate)
             services.append(MaintenanceService(scheduler: scheduler))
         }
+        await assembly.maintenanceMode.reconcile()
+        if assembly.hasWindows { services.append(WindowService(watch: assembly.windowWatch)) }
         if let systemd {
             services = [SystemdReports(systemd, heartbeat: heartbeat)] + services + [SystemdFarewell(systemd)]
         }
