@@ -27,7 +27,7 @@ struct Certs: AsyncParsableCommand {
                     StatusCommand.self, TimelineCommand.self, HistoryCommand.self, InspectCommand.self,
                     VerifyCommand.self, ProbeCommand.self, DriftCommand.self, ScanCommand.self,
                 ]),
-            CommandGroup(name: "Maintain", subcommands: [MaintenanceCommand.self]),
+            CommandGroup(name: "Maintain", subcommands: [MaintenanceCommand.self, WindowCommand.self]),
             CommandGroup(
                 name: "Serve",
                 subcommands: [ServeCommand.self, HealthCommand.self, MetricsCommand.self, NotifyCommand.self]),

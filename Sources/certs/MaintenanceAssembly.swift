@@ -8,7 +8,7 @@ import ServiceLifecycle
 
 extension Assembly {
     /// What the maintenance jobs need, put together.
-    var jobs: JobRunner { jobs(.closed) }
+    var jobs: JobRunner { jobs(.window(declarations.maintenance, database)) }
 
     func jobs(_ disruption: DisruptionGuard) -> JobRunner {
         JobRunner(
@@ -21,8 +21,12 @@ extension Assembly {
 
     /// The metrics of the jobs.
     var jobFamilies: @Sendable () async throws -> [MetricFamily] {
-        let (jobs, database) = (declarations.maintenance.jobs, database)
-        return { try await JobMetrics.families(jobs, database, now: Date()) }
+        let (maintenance, database) = (declarations.maintenance, database)
+        return {
+            let now = Date()
+            return try await JobMetrics.families(maintenance.jobs, database, now: now)
+                + WindowMetrics.families(maintenance, database, now: now)
+        }
     }
 
     func job(_ name: String) throws -> JobDeclaration {

@@ -88,16 +88,19 @@ package struct JobRun: Sendable, Hashable, Codable {
     /// `HOST:PID` of who ran it.
     package var runner: String
     package var attempt: Int
+    /// The window that it ran in.
+    package var window: String?
     /// What to add to the counters; not kept with the run.
     package var counts: [JobCounter] = []
 
     enum CodingKeys: String, CodingKey {
-        case id, job, occurrence, startedAt, endedAt, result, rows, quarantined, reason, source, runner, attempt
+        case id, job, occurrence, startedAt, endedAt, result, rows, quarantined, reason, source, runner, attempt, window
     }
 
     package init(
         id: String, job: Name, occurrence: Date?, startedAt: Date, endedAt: Date? = nil, result: Result? = nil,
-        rows: Int = 0, quarantined: Int = 0, reason: String? = nil, source: Source, runner: String, attempt: Int = 1
+        rows: Int = 0, quarantined: Int = 0, reason: String? = nil, source: Source, runner: String, attempt: Int = 1,
+        window: String? = nil
     ) {
         self.id = id
         self.job = job
@@ -111,6 +114,7 @@ package struct JobRun: Sendable, Hashable, Codable {
         self.source = source
         self.runner = runner
         self.attempt = attempt
+        self.window = window
     }
 }
 

@@ -27,15 +27,19 @@ package struct JobRunner: Sendable {
 
     /// Runs the job once, and again as often as it declares while trying again can help.
     ///
+    /// - Parameter window: the one that it runs in.
     /// - Returns: the last run, as it was recorded.
     /// - Throws: only when the ledger cannot be written.
     @discardableResult
     package func run(
-        _ job: JobDeclaration, occurrence: Date?, source: JobRun.Source, interrupt: JobInterrupt = JobInterrupt()
+        _ job: JobDeclaration, occurrence: Date?, source: JobRun.Source, window: String? = nil,
+        interrupt: JobInterrupt = JobInterrupt()
     ) async throws -> JobRun {
         var attempt = 1
         while true {
-            let (run, retry) = try await runOnce(job, occurrence, source, attempt, interrupt)
+            var begun = entry(job, occurrence, source, attempt)
+            begun.window = window
+            let (run, retry) = try await runOnce(job, begun, interrupt)
             guard retry, attempt <= job.retries, !interrupt.isSet else { return run }
             // A wait that is cancelled ends the retries, not the record of them.
             let pause = job.retryAfter * Double(1 << min(attempt - 1, 10))
@@ -81,9 +85,9 @@ package struct JobRunner: Sendable {
     }
 
     private func runOnce(
-        _ job: JobDeclaration, _ occurrence: Date?, _ source: JobRun.Source, _ attempt: Int, _ interrupt: JobInterrupt
+        _ job: JobDeclaration, _ begun: JobRun, _ interrupt: JobInterrupt
     ) async throws -> (JobRun, retry: Bool) {
-        var run = entry(job, occurrence, source, attempt)
+        var run = begun
         var retry = false
         // Two processes of one state directory: without a question to the server.
         var lock: (any HeldLock)?
@@ -93,7 +97,7 @@ package struct JobRunner: Sendable {
             try await ledger.begin(run)
             kept.release(job.name)
             let done = try await carryOut(job, run, interrupt)
-            if source == .timer { keepLock(done.holder, of: job) }
+            if run.source == .timer { keepLock(done.holder, of: job) }
             run.rows = done.rows
             run.quarantined = done.quarantined
             run.counts = done.counts

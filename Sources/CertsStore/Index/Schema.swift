@@ -121,6 +121,7 @@ enum Schema {
         }
         migrator.registerMigration("5") { try $0.execute(sql: jobTables) }
         migrator.registerMigration("6") { try $0.execute(sql: jobMeasureTable) }
+        migrator.registerMigration("7") { try $0.execute(sql: windowTables) }
         return migrator
     }
 

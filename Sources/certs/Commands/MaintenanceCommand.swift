@@ -27,6 +27,8 @@ struct MaintenanceListCommand: AsyncParsableCommand {
         let subject: String
         let schedule: String
         let zone: String
+        /// The type of window that it waits for; `null`: none.
+        @OrNull var window: String?
         @OrNull var nextRunAt: Date?
     }
 
@@ -37,19 +39,21 @@ struct MaintenanceListCommand: AsyncParsableCommand {
 
     func run() async throws {
         let declarations = try ConfigurationFile.load(path: global.configurationPath)
+        _ = try? await Assembly.make(global, create: false).maintenanceMode.reconcile()
         let now = Date()
         let items = declarations.maintenance.jobs.map { job in
-            let delay = job.schedule.delay(of: job.name, on: Assembly.hostName)
-            return Item(
+            Item(
                 job: job.name.rawValue, work: job.work.word, subject: job.work.subject,
                 schedule: job.schedule.rule.description, zone: job.schedule.zone.identifier,
-                nextRunAt: job.schedule.next(after: now.addingTimeInterval(-delay))?.addingTimeInterval(delay))
+                window: job.window?.rawValue,
+                nextRunAt: declarations.maintenance.nextRun(of: job, after: now, on: Assembly.hostName))
         }
         try Listing(
             document: Document(jobs: items), items: items,
             columns: [
                 Column("job") { $0.job }, Column("work") { $0.work }, Column("on") { $0.subject },
                 Column("schedule") { $0.schedule }, Column("zone") { $0.zone },
+                Column("window") { $0.window ?? "-" },
                 Column("next run") { Time.text($0.nextRunAt) },
             ]
         ).print(output.output)
@@ -89,7 +93,7 @@ struct MaintenancePlanCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
-        let assembly = try await Assembly.make(global)
+        let assembly = try await Assembly.forMaintenance(global)
         let job = try assembly.job(name)
         let control = JobControl(deadline: .now + .seconds(job.deadline), now: { Date() })
         let previews = try await assembly.jobs.executor.plan(job, sample: keys, control: control)
@@ -125,13 +129,15 @@ struct MaintenanceRunCommand: AsyncParsableCommand {
     @OptionGroup var global: GlobalOptions
     @Argument(help: "The job.")
     var name: String
-    @Flag(help: "Also if it shuts others out of what it works on meanwhile.")
+    @Flag(help: "Also outside the window that the job waits for, and if it shuts others out meanwhile.")
     var yes = false
 
     func run() async throws {
-        let assembly = try await Assembly.make(global)
+        let assembly = try await Assembly.forMaintenance(global)
         let job = try assembly.job(name)
-        let run = try await assembly.jobs(yes ? .confirmed : .closed).run(job, occurrence: nil, source: .command)
+        let window = yes ? nil : try await assembly.windowGate.admitByHand(job, at: Date())
+        let runner = yes ? assembly.jobs(.confirmed) : assembly.jobs
+        let run = try await runner.run(job, occurrence: nil, source: .command, window: window?.id)
         let held = run.quarantined > 0 ? ", \(run.quarantined) set aside" : ""
         let reason = run.reason.map { ": \(TerminalText.sanitized($0))" } ?? ""
         Terminal.note("\(run.job): \(run.result?.rawValue ?? "open"), \(run.rows) rows\(held)\(reason)")
@@ -189,7 +195,7 @@ struct MaintenanceStatusCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
-        let assembly = try await Assembly.make(global)
+        let assembly = try await Assembly.forMaintenance(global)
         let job = try name.map { try assembly.job($0).name }
         let runs = try await assembly.database.runs(of: job, limit: limit)
         try Listing(

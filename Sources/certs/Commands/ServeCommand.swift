@@ -46,9 +46,13 @@ struct ServeCommand: AsyncParsableCommand {
                     watch: try assembly.watch(), publisher: publisher, notifications: notifications(assembly.logger)))
         }
         if !jobs.isEmpty {
-            let scheduler = JobScheduler(jobs, runner: assembly.jobs, logger: assembly.logger, host: Assembly.hostName)
+            let scheduler = JobScheduler(
+                jobs, runner: assembly.jobs, logger: assembly.logger, host: Assembly.hostName,
+                gate: assembly.windowGate)
             services.append(MaintenanceService(scheduler: scheduler))
         }
+        await assembly.maintenanceMode.reconcile()
+        if assembly.hasWindows { services.append(WindowService(watch: assembly.windowWatch)) }
         if let systemd {
             services = [SystemdReports(systemd, heartbeat: heartbeat)] + services + [SystemdFarewell(systemd)]
         }
