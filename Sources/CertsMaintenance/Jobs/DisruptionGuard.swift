@@ -1,4 +1,5 @@
 package import CertsCore
+import Foundation
 
 /// Whether work that shuts others out may be done now. Asked before each run of such a job.
 package struct DisruptionGuard: Sendable {

@@ -52,7 +52,6 @@ struct IndexRebuild: SessionWork {
             let goesOn = tally.attempt(step.index.name.description, control) { tally in
                 try rebuild(step.index, session, control, &tally)
             }
-            control.beat(tally.done)
             if tally.done == done { isCut = true }
             guard goesOn else { break }
         }

@@ -42,7 +42,6 @@ struct TableRewrite: SessionWork {
                         .rewriteFreedBytes, ["table": table.table.description], Double(max(0, table.bytes - after))))
                 tally.done += 1
             }
-            control.beat(tally.done)
             guard goesOn else { break }
         }
         return tally.result

@@ -41,7 +41,6 @@ struct TableVacuum: SessionWork {
             let goesOn = tally.attempt(step.table.table.description, control) { tally in
                 try carryOut(step, mayTruncate: mayTruncate, session, control, &tally)
             }
-            control.beat(tally.done)
             guard goesOn else { break }
         }
         return tally.result
