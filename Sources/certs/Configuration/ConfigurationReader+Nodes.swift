@@ -121,9 +121,9 @@ extension ConfigurationReader {
             return nil
         }
         if path.hasSuffix("/") { return path + "{name}.pem" }
-        var status = stat()
-        let isDirectory = stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
-        return isDirectory ? path + "/{name}.pem" : path
+        var isDirectory: ObjCBool = false
+        return FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory) && isDirectory.boolValue
+            ? path + "/{name}.pem" : path
     }
 
     private func loadedPath(_ text: Located<String>) -> String? {
