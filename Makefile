@@ -1,6 +1,6 @@
 # `make help` lists what there is. Each target is one script in scripts/, which says what it does and takes options.
 
-.PHONY: help run build deb image test check format bench bench-haproxy bench-acme clean clean-run
+.PHONY: help run build deb image test check format bench bench-haproxy bench-acme bench-exporter clean clean-run
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ bench-haproxy: ## run the benchmarks on a HAProxy with 1,000 certificates
 
 bench-acme: ## run the benchmarks on an ACME server, beside lego, certbot and Caddy
 	@Benchmarks/run acme
+
+bench-exporter: ## run the benchmarks of the exporter, its probes beside prometheus-blackbox-exporter
+	@Benchmarks/run exporter
 
 clean: ## remove what was built
 	rm -rf .build Tests/Interop/.build

@@ -1,4 +1,5 @@
 import CertsCore
+import CertsStore
 import Foundation
 import Yams
 
@@ -42,12 +43,9 @@ enum ConfigurationFile {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
         guard descriptor >= 0 else { throw unreadable(path, errno) }
         defer { close(descriptor) }
-        var isDirectory: ObjCBool = false
-        _ = FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory)
-        // Only what has a size can be sought: no FIFO, no terminal. `stat` belongs to another module in a release build.
-        let size = lseek(descriptor, 0, SEEK_END)
-        guard !isDirectory.boolValue, size >= 0, lseek(descriptor, 0, SEEK_SET) == 0 else {
-            let kind = isDirectory.boolValue ? "a directory" : "not a regular file"
+        guard let kind = PathKind(of: descriptor) else { throw unreadable(path, errno) }
+        guard case .file(let size) = kind else {
+            let kind = kind == .directory ? "a directory" : "not a regular file"
             throw CertsError(
                 .fileUnreadable, "\(path) is \(kind), not a configuration file", subject: path,
                 hint: "name the file itself, for instance with --config \(path)/certs.yml")
