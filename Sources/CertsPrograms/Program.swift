@@ -127,6 +127,17 @@ private func race<Value: Sendable>(
         work.cancel()
         timer.cancel()
     }
-    for await first in outcomes { return try first.get() }
-    throw CancellationError()
+    // In a task of its own: a stream ends with the task that is cancelled, and the program is to be ended before we return.
+    let first = Task { await outcomes.first { _ in true } }
+    let result = await withTaskCancellationHandler {
+        await first.value
+    } onCancel: {
+        work.cancel()
+        Task {
+            try? await Task.sleep(for: .seconds(2))
+            outcome.finish()
+        }
+    }
+    guard let result, !Task.isCancelled else { throw CancellationError() }
+    return try result.get()
 }

@@ -15,7 +15,7 @@ extension Assembly {
         return Notifier(
             context: engine.context, store: database,
             channels: Dictionary(channels, uniquingKeysWith: { first, _ in first }), host: Self.hostName, pause: pause,
-            lock: { try await state.lockNotifications(deadline: $0) })
+            lock: { try await state.lockNotifications(to: $0, deadline: $1) })
     }
 
     /// Tells people after `body`, also when it could not do its work: no channel can change what came of it, or when.

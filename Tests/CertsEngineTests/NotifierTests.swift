@@ -59,11 +59,12 @@ import Testing
         var engine: RotationEngine { world.engine(declarations: declarations) }
 
         /// As a new process would make it.
-        func notifier(pause: TimeInterval = 0) -> Notifier {
+        /// - Parameter store: instead of the database.
+        func notifier(pause: TimeInterval = 0, store: (any NotificationStore)? = nil) -> Notifier {
             let state = world.state
             return Notifier(
-                context: engine.context, store: world.database, channels: channels, host: "host", pause: pause,
-                lock: { try await state.lockNotifications(deadline: $0) })
+                context: engine.context, store: store ?? world.database, channels: channels, host: "host", pause: pause,
+                lock: { try await state.lockNotifications(to: $0, deadline: $1) })
         }
 
         func record() async throws -> ChannelRecord? { try await world.database.channelRecords().first }
@@ -247,25 +248,6 @@ import Testing
         let hours = scene.channel.messages.map { Int($0.at.timeIntervalSince1970) % 86400 / 3600 }
         #expect(hours == [7, 7, 7])
         #expect(scene.channel.messages.first?.digest?.failing == 1)
-    }
-
-    @Test func `a channel that is taken out is forgotten, a new one hears what is wrong`() async throws {
-        let scene = try await Scene()
-        try await scene.failToIssue()
-        await scene.notifier().tellBeforeEnd()
-        var declarations = scene.declarations
-        let added = try Name("new")
-        declarations.notifications.channels = [
-            ChannelDeclaration(name: added, kind: .command(["x"], timeout: 1))
-        ]
-        let channel = Channel()
-        let state = scene.world.state
-        let notifier = Notifier(
-            context: scene.world.engine(declarations: declarations).context, store: scene.world.database,
-            channels: [added: channel], host: "host", lock: { try await state.lockNotifications(deadline: $0) })
-        await notifier.tellBeforeEnd()
-        #expect(channel.messages.map(\.summary) == ["messenger: failed"])
-        #expect(try await scene.world.database.channelRecords().map(\.channel) == [added])
     }
 
     @Test func `the timer decides after its tick, and no channel can make it fail`() async throws {

@@ -20,7 +20,9 @@ import Testing
             import sqlite3, sys
             c = sqlite3.connect(sys.argv[1], timeout=20)
             c.execute("DELETE FROM grdb_migrations WHERE identifier > '1'")
-            for table in ("told", "message", "channel", "watched_endpoint", "watch_source", "watch_error"):
+            triggers = "SELECT name FROM sqlite_master WHERE type = 'trigger'"
+            for (trigger,) in c.execute(triggers).fetchall(): c.execute("DROP TRIGGER " + trigger)
+            for table in ("notification_change", "told", "message", "channel", "watched_endpoint", "watch_source", "watch_error"):
                 c.execute("DROP TABLE " + table)
             tables = "SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE "
             for part in ("job%", "maintenance%"):

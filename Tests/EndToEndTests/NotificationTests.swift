@@ -42,6 +42,7 @@ import Testing
             """
             #!/bin/sh
             if [ -e \(directory)/hang ]; then touch \(directory)/hanging; exec sleep 40; fi
+            if [ -e \(directory)/stuck ]; then echo $$ > \(directory)/pid; exec sleep 300; fi
             if [ -e \(directory)/broken ]; then echo out of order >&2; exit 1; fi
             cat >> \(directory)/told && echo >> \(directory)/told
 
@@ -128,6 +129,27 @@ import Testing
         let after = try scene.decoded(Status.self, try await scene.certs("status", "-o", "json", exits: 0))
         #expect(after.channels.map(\.consecutiveFailures) == [0])
         #expect(after.channels.map(\.failures) == [1])
+    }
+
+    @Test func `a service ends at once though a channel hangs, and ends what hangs`() async throws {
+        let port = try LoopbackPort.reserve()
+        let scene = try await Self.scene("server: { listen: \"127.0.0.1:\(port)\" }")
+        try scene.directory.write("", to: "stuck")
+        let service = try ServeTests.Service(scene, port: port)
+        let pid = scene.directory.path("pid")
+        let isStuck = try await eventually(within: 90) {
+            (FileManager.default.contents(atPath: pid) ?? Data()).contains(0x0a)
+        }
+        #expect(isStuck, "\(service.output)")
+        let child = try #require(
+            pid_t(try String(contentsOfFile: pid, encoding: .utf8).trimmingCharacters(in: .newlines)))
+        #expect(kill(child, 0) == 0)
+        let status = try await service.end(within: 30).status
+        #expect(status == 0, "\(service.output)")
+        #expect(try await eventually(within: 20) { kill(child, 0) != 0 }, "it still runs")
+        try FileManager.default.removeItem(atPath: scene.directory.path("stuck"))
+        _ = try await scene.certs("rotate")
+        #expect(try told(scene).map(\.words) == [["messenger failed"]])
     }
 
     @Test func `a mail goes out by the program as well`() async throws {

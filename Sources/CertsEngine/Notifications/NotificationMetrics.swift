@@ -14,7 +14,13 @@ package enum NotificationMetrics {
                 help: "Attempts to send a notification that failed.",
                 samples: declaration.channels.map {
                     .init(Double(known[$0.name]?.failures ?? 0), ["channel": $0.name.rawValue])
-                })
+                }),
+            MetricFamily(
+                "certs_notification_consecutive_failures", .gauge,
+                help: "Attempts that failed since the channel last took a message.",
+                samples: declaration.channels.map {
+                    .init(Double(known[$0.name]?.consecutiveFailures ?? 0), ["channel": $0.name.rawValue])
+                }),
         ]
     }
 }

@@ -2,7 +2,8 @@ import AsyncAlgorithms
 import CertsCore
 import ServiceLifecycle
 
-/// Sends what waits, beside the planner: a channel that hangs holds up nothing but itself.
+/// Sends what waits, beside the planner, to each channel by itself: one that hangs holds up nothing but itself, and not the
+/// end of the service.
 package struct NotificationService: Service {
     private let notifier: Notifier
     private let interval: Duration
@@ -13,8 +14,17 @@ package struct NotificationService: Service {
     }
 
     package func run() async throws {
-        for await _ in AsyncTimerSequence(interval: interval, clock: .continuous).cancelOnGracefulShutdown() {
-            await notifier.deliver()
+        let (notifier, interval) = (notifier, interval)
+        _ = await cancelWhenGracefulShutdown {
+            await withTaskGroup(of: Void.self) { group in
+                for channel in notifier.channelNames {
+                    group.addTask {
+                        for await _ in AsyncTimerSequence(interval: interval, clock: .continuous) {
+                            await notifier.deliver(to: channel)
+                        }
+                    }
+                }
+            }
         }
     }
 }

@@ -11,6 +11,8 @@ package struct Standing: Sendable, Hashable {
     package var notAfter: Date?
     package var dueAt: Date?
     package var lastSuccessAt: Date?
+    /// When it has another trouble if nothing happens; `nil`: never.
+    package var nextChangeAt: Date?
 
     /// - Parameters:
     ///   - isHandOff: whether one of its issuers waits for a person.
@@ -26,7 +28,9 @@ package struct Standing: Sendable, Hashable {
         isExpired = notAfter.map { $0 <= now } ?? false
         if state.consecutiveFailures > 0 { troubles.insert(Self.failing(state)) }
         // Without a date nothing has been issued yet: what keeps it from that is a failure or a person.
-        let isLate = notAfter != nil && (dueAt.map { $0.addingTimeInterval(grace) < now } ?? false)
+        let lateAt = notAfter == nil ? nil : dueAt?.addingTimeInterval(grace)
+        let isLate = lateAt.map { $0 < now } ?? false
+        nextChangeAt = [notAfter, lateAt].compactMap(\.self).filter { $0 >= now }.min()
         if isExpired || isLate { troubles.insert(.overdue) }
         if state.isWaiting, isHandOff, state.waitingFor == nil { troubles.insert(.handOffWaiting) }
     }

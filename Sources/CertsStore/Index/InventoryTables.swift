@@ -8,15 +8,19 @@ extension Database: Inventory {
     package func compactMapStates<Value: Sendable>(
         _ transform: @escaping @Sendable (CertificateState) throws -> Value?
     ) async throws -> [Value] {
-        try await read { database in
-            let cursor = try Row.fetchCursor(database, sql: "SELECT packed FROM certificate ORDER BY name")
-            var values: [Value] = []
-            while let row = try cursor.next() {
-                let state = try CertificateState(packed: try row.decode(atIndex: 0))
-                if let value = try transform(state) { values.append(value) }
-            }
-            return values
+        try await read { try Self.compactMapStates(in: $0, transform) }
+    }
+
+    static func compactMapStates<Value>(
+        in database: GRDB.Database, _ transform: (CertificateState) throws -> Value?
+    ) throws -> [Value] {
+        let cursor = try Row.fetchCursor(database, sql: "SELECT packed FROM certificate ORDER BY name")
+        var values: [Value] = []
+        while let row = try cursor.next() {
+            let state = try CertificateState(packed: try row.decode(atIndex: 0))
+            if let value = try transform(state) { values.append(value) }
         }
+        return values
     }
 
     package func state(of certificate: Name) async throws -> CertificateState? {

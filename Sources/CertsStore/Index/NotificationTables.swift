@@ -3,65 +3,32 @@ package import Foundation
 import GRDB
 
 extension Database: NotificationStore {
-    package func told(to channel: Name) async throws -> [Name: Set<Trouble>] {
-        try await read { database in
-            let sql = "SELECT certificate, troubles FROM told WHERE channel = ?"
-            let rows = try Row.fetchAll(database, sql: sql, arguments: [channel.rawValue])
-            return try Dictionary(
-                rows.map { (try Name(try $0.decode(atIndex: 0)), try Self.troubles(try $0.decode(atIndex: 1))) },
-                uniquingKeysWith: { first, _ in first })
-        }
+    package func decide<Value: Sendable>(
+        _ body: @escaping @Sendable (any NotificationLedger) throws -> Value
+    ) async throws -> Value {
+        try await write { try body(LedgerTransaction(database: $0)) }
     }
 
-    package func setTold(_ changes: [ToldChange], to channel: Name) async throws {
-        try await write { try Self.apply(changes, to: channel, in: $0) }
+    package func changeCount() async throws -> Int {
+        try await read { try LedgerTransaction(database: $0).changeCount() }
     }
 
     package func channelRecords() async throws -> [ChannelRecord] {
-        try await read { database in
-            let sql = """
-                SELECT name, failures, consecutive_failures, sent, last_success_at, last_failure_at, last_error, digest_at,
-                    (SELECT count(*) FROM message WHERE message.channel = channel.name)
-                FROM channel ORDER BY name
-                """
-            return try Row.fetchAll(database, sql: sql).map(ChannelRecord.init(row:))
-        }
+        try await read { try LedgerTransaction(database: $0).records() }
     }
 
-    package func setDigest(_ date: Date, of channel: Name) async throws {
-        try await write { database in
-            try Self.makeRecord(of: channel, in: database)
-            try database.execute(
-                sql: "UPDATE channel SET digest_at = ? WHERE name = ?", arguments: [date.column, channel.rawValue])
-        }
-    }
-
-    package func enqueue(_ message: PendingMessage) async throws -> Bool {
-        let document = try StoredJSON.encode(message.message)
-        let told = try StoredJSON.encode(message.told)
-        return try await write { database in
-            try Self.makeRecord(of: message.channel, in: database)
-            try database.execute(
-                sql: """
-                    INSERT OR IGNORE INTO message (channel, kind, document, told, attempts, made_at, next_attempt_at)
-                    VALUES (?, ?, ?, ?, ?, ?, ?)
-                    """,
-                arguments: [
-                    message.channel.rawValue, message.message.kind.rawValue, document, told, message.attempts,
-                    message.message.at.column, message.nextAttemptAt.column,
-                ])
-            return database.changesCount > 0
-        }
-    }
-
-    package func pendingMessages(by date: Date?) async throws -> [PendingMessage] {
+    package func pendingMessages(to channel: Name?, by date: Date?) async throws -> [PendingMessage] {
         try await read { database in
             let sql = """
                 SELECT channel, document, told, attempts, next_attempt_at FROM message
-                WHERE next_attempt_at <= ? ORDER BY made_at, channel, kind
+                WHERE (next_attempt_at <= :now OR next_attempt_at > :now + \(Self.farthestAttempt))
+                    AND (:channel IS NULL OR channel = :channel)
+                ORDER BY made_at, channel, kind
                 """
-            let latest = date?.column ?? .greatestFiniteMagnitude
-            return try Row.fetchAll(database, sql: sql, arguments: [latest]).map { row in
+            let arguments: StatementArguments = [
+                "now": date?.column ?? .greatestFiniteMagnitude, "channel": channel?.rawValue,
+            ]
+            return try Row.fetchAll(database, sql: sql, arguments: arguments).map { row in
                 PendingMessage(
                     channel: try Name(try row.decode(atIndex: 0)),
                     message: try StoredJSON.decode(NotificationMessage.self, from: try row.decode(atIndex: 1)),
@@ -72,10 +39,15 @@ extension Database: NotificationStore {
         }
     }
 
+    /// In seconds; more than a message is ever put off.
+    private static let farthestAttempt = 3600
+
     package func confirm(_ message: PendingMessage, at date: Date) async throws {
         try await write { database in
-            try Self.remove(message, in: database)
-            try Self.apply(message.told, to: message.channel, in: database)
+            // One that another has removed meanwhile is no longer what was told last.
+            if try Self.remove(message, in: database) {
+                try LedgerTransaction(database: database).setTold(message.told, to: message.channel)
+            }
             try database.execute(
                 sql: """
                     UPDATE channel SET sent = sent + 1, consecutive_failures = 0, last_success_at = ? WHERE name = ?
@@ -90,11 +62,14 @@ extension Database: NotificationStore {
             if let next {
                 try database.execute(
                     sql: """
-                        UPDATE message SET attempts = attempts + 1, next_attempt_at = ? WHERE channel = ? AND kind = ?
+                        UPDATE message SET attempts = attempts + 1, next_attempt_at = ?
+                        WHERE channel = ? AND kind = ? AND id = ?
                         """,
-                    arguments: [next.column, message.channel.rawValue, message.message.kind.rawValue])
+                    arguments: [
+                        next.column, message.channel.rawValue, message.message.kind.rawValue, message.message.id,
+                    ])
             } else {
-                try Self.remove(message, in: database)
+                _ = try Self.remove(message, in: database)
             }
             try database.execute(
                 sql: """
@@ -105,79 +80,34 @@ extension Database: NotificationStore {
         }
     }
 
-    package func forgetChannels(except names: Set<Name>) async throws {
-        let known = try await channelRecords().map(\.channel)
-        let gone = known.filter { !names.contains($0) }
-        guard !gone.isEmpty else { return }
+    package func markWorking(_ channel: Name, at date: Date) async throws {
         try await write { database in
-            for name in gone {
-                for table in ["told WHERE channel", "message WHERE channel", "channel WHERE name"] {
-                    try database.execute(sql: "DELETE FROM \(table) = ?", arguments: [name.rawValue])
-                }
-            }
+            try LedgerTransaction(database: database).makeRecord(of: channel)
+            try database.execute(
+                sql: """
+                    UPDATE channel SET sent = sent + 1, consecutive_failures = 0, last_success_at = ? WHERE name = ?
+                    """, arguments: [date.column, channel.rawValue])
+            try database.execute(
+                sql: "UPDATE message SET next_attempt_at = min(next_attempt_at, ?) WHERE channel = ?",
+                arguments: [date.column, channel.rawValue])
         }
     }
 
-    // MARK: Parts
-
-    private static func makeRecord(of channel: Name, in database: GRDB.Database) throws {
+    /// - Returns: whether it was still there, and not another one of its kind.
+    private static func remove(_ message: PendingMessage, in database: GRDB.Database) throws -> Bool {
         try database.execute(
-            sql: "INSERT OR IGNORE INTO channel (name) VALUES (?)", arguments: [channel.rawValue])
-    }
-
-    private static func remove(_ message: PendingMessage, in database: GRDB.Database) throws {
-        try database.execute(
-            sql: "DELETE FROM message WHERE channel = ? AND kind = ?",
-            arguments: [message.channel.rawValue, message.message.kind.rawValue])
-    }
-
-    private static func apply(_ changes: [ToldChange], to channel: Name, in database: GRDB.Database) throws {
-        if !changes.isEmpty { try makeRecord(of: channel, in: database) }
-        for change in changes {
-            if change.troubles.isEmpty {
-                try database.execute(
-                    sql: "DELETE FROM told WHERE channel = ? AND certificate = ?",
-                    arguments: [channel.rawValue, change.certificate.rawValue])
-            } else {
-                let words = change.troubles.map(\.rawValue).sorted().joined(separator: ",")
-                try database.execute(
-                    sql: "INSERT OR REPLACE INTO told (channel, certificate, troubles) VALUES (?, ?, ?)",
-                    arguments: [channel.rawValue, change.certificate.rawValue, words])
-            }
-        }
-    }
-
-    private static func troubles(_ words: String) throws -> Set<Trouble> {
-        Set(
-            try words.split(separator: ",").map { word in
-                guard let trouble = Trouble(rawValue: String(word)) else { throw Unpacker.Malformed() }
-                return trouble
-            })
-    }
-}
-
-extension ChannelRecord {
-    fileprivate init(row: Row) throws {
-        func date(_ index: Int) throws -> Date? {
-            try row.decode(Double?.self, atIndex: index).map { Date(timeIntervalSince1970: $0) }
-        }
-        self.init(channel: try Name(try row.decode(atIndex: 0)))
-        failures = try row.decode(atIndex: 1)
-        consecutiveFailures = try row.decode(atIndex: 2)
-        sent = try row.decode(atIndex: 3)
-        (lastSuccessAt, lastFailureAt) = (try date(4), try date(5))
-        lastError = try row.decode(atIndex: 6)
-        digestAt = try date(7)
-        pending = try row.decode(atIndex: 8)
+            sql: "DELETE FROM message WHERE channel = ? AND kind = ? AND id = ?",
+            arguments: [message.channel.rawValue, message.message.kind.rawValue, message.message.id])
+        return database.changesCount > 0
     }
 }
 
 extension StateDirectory {
-    /// The lock of the process that sends notifications, on `notifications/`; waits up to `deadline`.
+    /// The lock of the process that sends to a channel, on `notifications/CHANNEL/`; waits up to `deadline`.
     /// - Throws: `lock.held` when somebody else still holds it then.
-    package func lockNotifications(deadline: Duration) async throws -> any HeldLock {
+    package func lockNotifications(to channel: Name, deadline: Duration) async throws -> any HeldLock {
         try await KernelLock.take(
-            "notifications", path: "\(path)/\(Self.notificationsName)", deadline: deadline, on: pool
-        ) { [self] in try root.makeFolder(Self.notificationsName) }
+            "the channel \(channel)", path: "\(path)/\(Self.notificationsName)/\(channel)", deadline: deadline, on: pool
+        ) { [self] in try root.makeFolder(Self.notificationsName).makeFolder(channel.rawValue) }
     }
 }

@@ -122,6 +122,7 @@ enum Schema {
         migrator.registerMigration("5") { try $0.execute(sql: jobTables) }
         migrator.registerMigration("6") { try $0.execute(sql: jobMeasureTable) }
         migrator.registerMigration("7") { try $0.execute(sql: windowTables) }
+        migrator.registerMigration("8") { try $0.execute(sql: notificationChanges) }
         return migrator
     }
 
@@ -155,5 +156,26 @@ enum Schema {
             last_error TEXT,
             digest_at REAL
         ) STRICT, WITHOUT ROWID;
+        """
+
+    /// When a configuration last had a channel; which message of a kind waits; how often something changed that may be news.
+    private static let notificationChanges = """
+        ALTER TABLE channel ADD COLUMN declared_at REAL;
+        ALTER TABLE message ADD COLUMN id TEXT NOT NULL DEFAULT '';
+        UPDATE message SET id = json_extract(CAST(document AS TEXT), '$.id');
+
+        CREATE TABLE notification_change (
+            id INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),
+            count INTEGER NOT NULL
+        ) STRICT;
+        INSERT INTO notification_change (id, count) VALUES (1, 0);
+        CREATE TRIGGER certificate_inserted AFTER INSERT ON certificate
+            BEGIN UPDATE notification_change SET count = count + 1; END;
+        CREATE TRIGGER certificate_updated AFTER UPDATE ON certificate
+            BEGIN UPDATE notification_change SET count = count + 1; END;
+        CREATE TRIGGER certificate_deleted AFTER DELETE ON certificate
+            BEGIN UPDATE notification_change SET count = count + 1; END;
+        CREATE TRIGGER message_deleted AFTER DELETE ON message
+            BEGIN UPDATE notification_change SET count = count + 1; END;
         """
 }
