@@ -10,11 +10,19 @@ package enum JobWork: Sendable, Hashable {
     case checkKeyRotation(KeyRotationCheck)
     case checkPrekeys(PrekeyCheck)
     case command(CommandWork)
+    case backUp(DatabaseBackup)
+    case testRestore(RestoreTest)
+    case restore(DatabaseRestore)
+    case backUpServer(PhysicalBackup)
 
     /// What it is about, for tables and errors: the table that rows are taken from; of a check the one of its users.
     package var subject: String {
         switch self {
         case .command(let work): work.arguments.first ?? ""
+        case .backUp(let work): work.directory
+        case .testRestore(let work): work.job?.rawValue ?? ""
+        case .restore(let work): work.backup
+        case .backUpServer(let work): work.stanza
         default: table?.description ?? ""
         }
     }
@@ -29,6 +37,7 @@ package enum JobWork: Sendable, Hashable {
         case .checkKeyRotation(let work): work.users
         case .checkPrekeys(let work): work.users
         case .command: nil
+        case .backUp, .testRestore, .restore, .backUpServer: nil
         }
     }
 
@@ -36,6 +45,7 @@ package enum JobWork: Sendable, Hashable {
     package var usesDatabase: Bool {
         switch self {
         case .command: false
+        case .backUpServer: false
         default: true
         }
     }
@@ -50,6 +60,10 @@ package enum JobWork: Sendable, Hashable {
         case .checkKeyRotation: "tell whose keys are old"
         case .checkPrekeys: "tell who is short of pre-keys"
         case .command: "run a program"
+        case .backUp: "back the database up"
+        case .testRestore: "test a restore"
+        case .restore: "restore the database"
+        case .backUpServer: "back the server up"
         }
     }
 }

@@ -15,6 +15,9 @@ enum JobKind: String, CaseIterable {
     case tempSessions = "temp-sessions"
     case auditLogs = "audit-logs"
     case command
+    case backup
+    case restoreTest = "restore-test"
+    case pgbackrest
 
     private static let rows = ["schema", "table", "column", "after", "maximumRows", "maximumShare"]
     private static let users = ["schema", "users", "key", "channel", "coolDown"]
@@ -31,6 +34,9 @@ enum JobKind: String, CaseIterable {
         case .keyRotation: Self.users + ["column", "after", "seen", "seenWithin"]
         case .prekeys: Self.users + ["prekeys", "user", "used", "minimum"]
         case .command: ["arguments"]
+        case .backup: ["directory", "format", "jobs", "clientDirectory", "compare", "keep", "offsite"]
+        case .restoreTest: ["of"]
+        case .pgbackrest: ["stanza", "type", "program"]
         }
     }
 
@@ -44,6 +50,17 @@ enum JobKind: String, CaseIterable {
         case .rateLimits: .every(600)
         case .expiredRows: .every(3600)
         case .orphans, .tempSessions, .auditLogs, .command: .daily([120])
+        case .backup: .daily([120])
+        case .restoreTest: .weekly([0], 240)
+        case .pgbackrest: .every(3600)
+        }
+    }
+
+    /// How long a run may take if nothing else is written, in seconds; `nil`: what is usual for jobs.
+    var deadline: TimeInterval? {
+        switch self {
+        case .backup, .restoreTest, .pgbackrest: 6 * 3600
+        default: nil
         }
     }
 
@@ -59,6 +76,7 @@ enum JobKind: String, CaseIterable {
         case .keyRotation: ("users", nil, 7 * 86400)
         case .prekeys: ("users", nil, 0)
         case .expiredRows, .orphans, .command: (nil, nil, 0)
+        case .backup, .restoreTest, .pgbackrest: (nil, nil, 0)
         }
     }
 }
@@ -85,6 +103,9 @@ extension ConfigurationReader {
         case .prekeys: return prekeys(block)
         case .command:
             return programLine(block, "arguments", "[/usr/local/bin/copy-backups]").map { .command(CommandWork($0)) }
+        case .backup: return databaseBackup(block)
+        case .restoreTest: return restoreTest(block)
+        case .pgbackrest: return physicalBackup(block)
         }
     }
 
