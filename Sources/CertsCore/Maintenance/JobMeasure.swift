@@ -29,6 +29,13 @@ package struct JobMeasure: Sendable, Hashable {
         case unindexedReferences = "certs_pg_unindexed_foreign_keys"
         case xminAgeSeconds = "certs_pg_xmin_age_seconds"
         case xminAgeTransactions = "certs_pg_xmin_age_transactions"
+        case backupSuccess = "certs_backup_last_success_timestamp_seconds"
+        case backupBytes = "certs_backup_size_bytes"
+        case backupSeconds = "certs_backup_duration_seconds"
+        case backupOffsite = "certs_backup_offsite_last_success_timestamp_seconds"
+        case restoreTestSuccess = "certs_restore_test_last_success_timestamp_seconds"
+        case restoreTestSeconds = "certs_restore_test_duration_seconds"
+        case restoreTestAge = "certs_restore_test_backup_age_seconds"
 
         package var help: String {
             switch self {
@@ -48,6 +55,13 @@ package struct JobMeasure: Sendable, Hashable {
             case .unindexedReferences: "Foreign keys without an index on their columns."
             case .xminAgeSeconds: "Age of the oldest transaction that holds vacuum back."
             case .xminAgeTransactions: "How many transactions ago the oldest snapshot, slot or prepared one began."
+            case .backupSuccess: "When the newest backup that was read back whole shows the database."
+            case .backupBytes: "Size of the newest backup."
+            case .backupSeconds: "How long the newest backup took."
+            case .backupOffsite: "When the newest backup that was copied elsewhere shows the database."
+            case .restoreTestSuccess: "When a backup was last restored and found to be what it should."
+            case .restoreTestSeconds: "How long that restore took until it was compared (RTO)."
+            case .restoreTestAge: "How old that backup was (RPO)."
             }
         }
     }

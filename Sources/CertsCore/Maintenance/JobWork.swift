@@ -14,6 +14,10 @@ package enum JobWork: Sendable, Hashable {
     /// What `certs rotate` does.
     case renewCertificates
     case database(DatabaseWork)
+    case backUp(DatabaseBackup)
+    case testRestore(RestoreTest)
+    case restore(DatabaseRestore)
+    case backUpServer(PhysicalBackup)
 
     /// What it is about, for tables and errors: the table that rows are taken from; of a check the one of its users.
     package var subject: String {
@@ -22,6 +26,10 @@ package enum JobWork: Sendable, Hashable {
         case .command(let work): work.arguments.first ?? ""
         case .renewCertificates: "certificates"
         case .database(let work): work.subject
+        case .backUp(let work): work.directory
+        case .testRestore(let work): work.job?.rawValue ?? ""
+        case .restore(let work): work.backup
+        case .backUpServer(let work): work.stanza
         default: table?.description ?? ""
         }
     }
@@ -35,14 +43,14 @@ package enum JobWork: Sendable, Hashable {
         case .archiveRows(let work): work.rows.table
         case .checkKeyRotation(let work): work.users
         case .checkPrekeys(let work): work.users
-        case .checkRedisKeys, .command, .database, .renewCertificates: nil
+        default: nil
         }
     }
 
     /// Whether it works on the declared database, and so runs on one host at a time.
     package var usesDatabase: Bool {
         switch self {
-        case .checkRedisKeys, .command, .renewCertificates: false
+        case .checkRedisKeys, .command, .renewCertificates, .backUpServer: false
         default: true
         }
     }
@@ -76,6 +84,10 @@ package enum JobWork: Sendable, Hashable {
         case .command: "run a program"
         case .renewCertificates: "rotate what is due"
         case .database(let work): work.word
+        case .backUp: "back the database up"
+        case .testRestore: "test a restore"
+        case .restore: "restore the database"
+        case .backUpServer: "back the server up"
         }
     }
 }

@@ -1,6 +1,6 @@
 package import CertsCore
 
-/// Work that needs no session of the database: on this host, through programs, sockets and files.
+/// Work that is not done in a session of the executor's: on this host, through programs, sockets and files.
 package protocol HostWork: Sendable {
     /// What a run would do now; changes nothing.
     ///
@@ -10,6 +10,21 @@ package protocol HostWork: Sendable {
     ///
     /// - Throws: what kept it from doing anything; what ended it later is in ``JobExecutor/Done/error``.
     func run(_ job: Name, control: JobControl) async throws -> JobExecutor.Done
+    /// Where the lock of the job is held while it runs.
+    var lockPlace: LockPlace { get }
+}
+
+extension HostWork {
+    package var lockPlace: LockPlace { .nowhere }
+}
+
+/// In which database a session holds the lock of a job whose work is done by others.
+package enum LockPlace: Sendable {
+    /// It runs on each host.
+    case nowhere
+    case declaredDatabase
+    /// The one that every server has: the declared one is renamed.
+    case administration
 }
 
 /// What a run would do now to one kind of things.

@@ -59,14 +59,16 @@ package struct JobExecutor: Sendable {
     private let disruption: DisruptionGuard
     /// Reads a file that holds a secret.
     private let secret: @Sendable (String) throws -> Secret
+    private let faults: FaultPoints
 
     package init(
         _ maintenance: MaintenanceDeclaration, renewal: (any HostWork)? = nil, disruption: DisruptionGuard = .closed,
-        secret: @escaping @Sendable (String) throws -> Secret
+        faults: FaultPoints = .none, secret: @escaping @Sendable (String) throws -> Secret
     ) {
         self.maintenance = maintenance
         self.renewal = renewal
         self.disruption = disruption
+        self.faults = faults
         self.secret = secret
     }
 
@@ -79,9 +81,15 @@ package struct JobExecutor: Sendable {
         _ job: JobDeclaration, id: String, quarantine: [QuarantinedRow], patience: Double = 0, control: JobControl
     ) async throws -> Done {
         if job.work.isDisruptive, let refusal = await disruption.refusal(job) { throw refusal }
-        if let work = hostWork(job.work) { return try await work.run(job.name, control: control) }
+        let application = "certs:\(job.name):\(id.prefix(8))"
+        if let work = try hostWork(job.work) {
+            let holder = try await holdLock(of: job, at: work.lockPlace, application, patience, control)
+            var done = try await work.run(job.name, control: control)
+            done.holder = holder
+            return done
+        }
         return try await Self.pool.run { [self] in
-            let session = try open("certs:\(job.name):\(id.prefix(8))", control)
+            let session = try open(application, control)
             return try explaining(job) {
                 try refuseOtherServers(session)
                 try takeLock(of: job.name, in: session, patience: patience, control)
@@ -94,7 +102,9 @@ package struct JobExecutor: Sendable {
 
     /// What the job would do now; changes nothing.
     package func plan(_ job: JobDeclaration, sample: Int, control: JobControl) async throws -> [WorkPreview] {
-        if let work = hostWork(job.work) { return try await work.preview(job.name, sample: sample, control: control) }
+        if let work = try hostWork(job.work) {
+            return try await work.preview(job.name, sample: sample, control: control)
+        }
         return try await Self.pool.run { [self] in
             let session = try open("certs:\(job.name):plan", control)
             return try explaining(job) {
@@ -116,27 +126,55 @@ package struct JobExecutor: Sendable {
     }
 
     /// `nil`: it is done in a session of the database.
-    private func hostWork(_ work: JobWork) -> (any HostWork)? {
+    private func hostWork(_ work: JobWork) throws -> (any HostWork)? {
         switch work {
         case .checkRedisKeys(let check): RedisKeyWork(check: check, connect: connectToRedis)
         case .command(let work): ProgramWork(work: work)
         case .renewCertificates: renewal
+        case .backUp(let work): BackupWork(backup: work, access: try access)
+        case .testRestore(let work):
+            RestoreTestWork(
+                backup: try maintenance.backup(of: work.job).backup, name: work.backup, access: try access)
+        case .restore(let work):
+            RestoreWork(
+                work: work, backup: try maintenance.backup(of: work.job).backup, access: try access, faults: faults)
+        case .backUpServer(let work): PgBackRestWork(work: work)
         default: nil
         }
     }
 
+    /// A session that holds the lock while work runs that is not done in it; `nil`: the work needs none.
+    private func holdLock(
+        of job: JobDeclaration, at place: LockPlace, _ application: String, _ patience: Double, _ control: JobControl
+    ) async throws -> Holder? {
+        let database: String?
+        switch place {
+        case .nowhere: return nil
+        case .declaredDatabase: database = nil
+        case .administration: database = DatabaseAccess.administration
+        }
+        return try await Self.pool.run { [self] in
+            let session = try access.open(application, to: database, control)
+            return try explaining(job) {
+                try refuseOtherServers(session)
+                try takeLock(of: job.name, in: session, patience: patience, control)
+                return Holder(session)
+            }
+        }
+    }
+
+    private var access: DatabaseAccess {
+        get throws {
+            guard let database = maintenance.database else {
+                throw CertsError(
+                    .configurationInvalid, "no database is declared", hint: "write `database:` under `maintenance:`")
+            }
+            return DatabaseAccess(declaration: database, secret: secret)
+        }
+    }
+
     func open(_ application: String, _ control: JobControl) throws -> PostgresSession {
-        guard let database = maintenance.database else {
-            throw CertsError(
-                .configurationInvalid, "no database is declared", hint: "write `database:` under `maintenance:`")
-        }
-        do {
-            return try PostgresSession(
-                database, password: try database.passwordFile.map { try secret($0) }, application: application,
-                interrupt: control.interrupt)
-        } catch let failure as PostgresFailure {
-            throw failure.error("cannot connect", subject: "\(database.name)@\(database.host)")
-        }
+        try access.open(application, control)
     }
 
     private func explaining<Value>(_ job: JobDeclaration, _ body: () throws -> Value) throws -> Value {
@@ -189,7 +227,7 @@ package struct JobExecutor: Sendable {
         case .deleteOrphans(let work): [try Deletion.make(work, in: session)]
         case .archiveRows(let work):
             try work.retention.keys.sorted().map { try Deletion.make(work, category: $0, in: session) }
-        case .checkKeyRotation, .checkPrekeys, .deleteMedia, .checkRedisKeys, .command, .renewCertificates, .database:
+        default:
             throw CertsError(
                 .usage, "this job deletes nothing: it tells users", hint: "`certs maintenance run` tells them")
         }
@@ -225,13 +263,13 @@ package struct JobExecutor: Sendable {
             var notices = try notices(job, session, control)
             let error = failure(of: job) { try notices.run(check) }
             return done(job, notices, error, counter: .prekeyNotices)
-        case .checkRedisKeys, .command, .renewCertificates:
-            throw CertsError(.internal, "'\(job.work.word)' is no work of the database", subject: job.name.rawValue)
         case .database(let work):
             return try databaseWork(work).run(in: session, control: control) {
                 // What a run that was stopped leaves is cleared by a session that nothing has stopped.
                 try open("certs:\(job.name):clear", JobControl(now: control.now))
             }
+        default:
+            throw CertsError(.internal, "'\(job.work.word)' is no work of a session", subject: job.name.rawValue)
         }
     }
 

@@ -190,6 +190,7 @@ package final class PostgresSession {
             switch part {
             case .text(let literal): text += literal
             case .identifier(let name): text += try quoted(name)
+            case .literal(let value): text += try quotedLiteral(value)
             case .value(let value):
                 guard value?.utf8.contains(0) != true else {
                     throw PostgresFailure(state: nil, message: "a parameter has a NUL character")
@@ -205,6 +206,14 @@ package final class PostgresSession {
         guard !identifier.isEmpty, !identifier.utf8.contains(0),
             let quoted = PQescapeIdentifier(connection, identifier, identifier.utf8.count)
         else { throw PostgresFailure(state: nil, message: "'\(identifier)' cannot be an identifier") }
+        defer { PQfreemem(quoted) }
+        return String(cString: quoted)
+    }
+
+    private func quotedLiteral(_ text: String) throws -> String {
+        guard !text.utf8.contains(0), let quoted = PQescapeLiteral(connection, text, text.utf8.count) else {
+            throw PostgresFailure(state: nil, message: "a text has a NUL character")
+        }
         defer { PQfreemem(quoted) }
         return String(cString: quoted)
     }

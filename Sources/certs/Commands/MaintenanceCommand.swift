@@ -10,7 +10,8 @@ struct MaintenanceCommand: AsyncParsableCommand {
         commandName: "maintenance", abstract: "The jobs around the service: what they do, when, and what they did.",
         subcommands: [
             MaintenanceListCommand.self, MaintenancePlanCommand.self, MaintenanceRunCommand.self,
-            MaintenanceStatusCommand.self, MaintenanceReportCommand.self,
+            MaintenanceStatusCommand.self, MaintenanceReportCommand.self, BackupsCommand.self,
+            RestoreTestCommand.self, RestoreCommand.self,
         ])
 }
 

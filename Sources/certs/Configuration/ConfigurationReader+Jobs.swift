@@ -21,6 +21,9 @@ enum JobKind: String, CaseIterable {
     case vacuumFull = "vacuum-full"
     case reindex
     case databaseReport = "database-report"
+    case backup
+    case restoreTest = "restore-test"
+    case pgbackrest
 
     private static let rows = ["schema", "table", "column", "after", "maximumRows", "maximumShare"]
     private static let users = ["schema", "users", "key", "channel", "coolDown"]
@@ -43,6 +46,9 @@ enum JobKind: String, CaseIterable {
         case .vacuumFull: ["schema", "tables", "freeSpaceChecked"]
         case .reindex: ["schema", "tables", "indexes", "bloat"]
         case .databaseReport: ["top"]
+        case .backup: ["directory", "format", "jobs", "clientDirectory", "compare", "keep", "offsite"]
+        case .restoreTest: ["of"]
+        case .pgbackrest: ["stanza", "type", "program"]
         }
     }
 
@@ -58,6 +64,17 @@ enum JobKind: String, CaseIterable {
         case .orphans, .tempSessions, .auditLogs, .command, .certificates, .databaseReport: .daily([120])
         case .redisKeys: .every(600)
         case .vacuum, .vacuumFull, .reindex: .weekly([0], 180)
+        case .backup: .daily([120])
+        case .restoreTest: .weekly([0], 240)
+        case .pgbackrest: .every(3600)
+        }
+    }
+
+    /// How long a run may take if nothing else is written, in seconds; `nil`: what is usual for jobs.
+    var deadline: TimeInterval? {
+        switch self {
+        case .backup, .restoreTest, .pgbackrest: 6 * 3600
+        default: nil
         }
     }
 
@@ -111,6 +128,9 @@ extension ConfigurationReader {
         case .vacuumFull: return vacuumFull(block)
         case .reindex: return reindex(block)
         case .databaseReport: return databaseReport(block)
+        case .backup: return databaseBackup(block)
+        case .restoreTest: return restoreTest(block)
+        case .pgbackrest: return physicalBackup(block)
         }
     }
 

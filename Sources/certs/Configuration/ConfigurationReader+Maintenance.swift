@@ -20,6 +20,7 @@ extension ConfigurationReader {
         if declaration.jobs.contains(where: \.work.usesDatabase), block.node("database") == nil {
             block.missing("database", "say where: '{ host: /run/postgresql, name: messaging, user: certs }'")
         }
+        checkBackups(declaration, block)
         if declaration.jobs.contains(where: \.work.usesRedis), block.node("redis") == nil {
             block.missing("redis", "say where: '{ address: \"127.0.0.1:6379\" }'")
         }
@@ -108,7 +109,7 @@ extension ConfigurationReader {
         if let text = block.text("overlap"), let overlap = word(text, "a rule for overlaps", Overlap.self) {
             job.overlap = overlap
         }
-        if let deadline = block.duration("deadline", 1...7 * 86400) { job.deadline = deadline }
+        if let deadline = block.duration("deadline", 1...7 * 86400) ?? kind.deadline { job.deadline = deadline }
         if let retries = block.integer("retries", 0...10) { job.retries = retries }
         if let pause = block.duration("retryAfter", 1...86400) { job.retryAfter = pause }
         bind(&job, block, windows)
