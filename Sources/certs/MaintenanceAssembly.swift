@@ -10,7 +10,9 @@ extension Assembly {
     /// What the maintenance jobs need, put together.
     var jobs: JobRunner {
         JobRunner(
-            executor: JobExecutor(declarations.maintenance) { path in
+            executor: JobExecutor(
+                declarations.maintenance, host: HostPorts(files: state, live: state.liveFiles)
+            ) { path in
                 try SecretFile.read(path, what: "the password of the database or of Redis")
             }, ledger: database, locks: state, logger: logger, host: Self.hostName, now: { Date() })
     }

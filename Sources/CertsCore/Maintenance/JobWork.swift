@@ -10,11 +10,13 @@ package enum JobWork: Sendable, Hashable {
     case checkKeyRotation(KeyRotationCheck)
     case checkPrekeys(PrekeyCheck)
     case command(CommandWork)
+    case host(HostJob)
 
     /// What it is about, for tables and errors: the table that rows are taken from; of a check the one of its users.
     package var subject: String {
         switch self {
         case .command(let work): work.arguments.first ?? ""
+        case .host(let job): job.subject
         default: table?.description ?? ""
         }
     }
@@ -29,6 +31,7 @@ package enum JobWork: Sendable, Hashable {
         case .checkKeyRotation(let work): work.users
         case .checkPrekeys(let work): work.users
         case .command: nil
+        case .host: nil
         }
     }
 
@@ -36,6 +39,7 @@ package enum JobWork: Sendable, Hashable {
     package var usesDatabase: Bool {
         switch self {
         case .command: false
+        case .host: false
         default: true
         }
     }
@@ -50,6 +54,7 @@ package enum JobWork: Sendable, Hashable {
         case .checkKeyRotation: "tell whose keys are old"
         case .checkPrekeys: "tell who is short of pre-keys"
         case .command: "run a program"
+        case .host(let job): job.word
         }
     }
 }

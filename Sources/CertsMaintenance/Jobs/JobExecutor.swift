@@ -53,11 +53,16 @@ package struct JobExecutor: Sendable {
     static let pool = BlockingPool(name: "certs.maintenance", width: 16)
 
     package let maintenance: MaintenanceDeclaration
+    private let host: HostPorts?
     /// Reads a file that holds a secret.
     private let secret: @Sendable (String) throws -> Secret
 
-    package init(_ maintenance: MaintenanceDeclaration, secret: @escaping @Sendable (String) throws -> Secret) {
+    package init(
+        _ maintenance: MaintenanceDeclaration, host: HostPorts? = nil,
+        secret: @escaping @Sendable (String) throws -> Secret
+    ) {
         self.maintenance = maintenance
+        self.host = host
         self.secret = secret
     }
 
@@ -100,6 +105,7 @@ package struct JobExecutor: Sendable {
     private func hostWork(_ work: JobWork) -> (any HostWork)? {
         switch work {
         case .command(let work): ProgramWork(work: work)
+        case .host(let job): host?.work(job)
         default: nil
         }
     }
@@ -171,7 +177,7 @@ package struct JobExecutor: Sendable {
         case .deleteOrphans(let work): [try Deletion.make(work, in: session)]
         case .archiveRows(let work):
             try work.retention.keys.sorted().map { try Deletion.make(work, category: $0, in: session) }
-        case .checkKeyRotation, .checkPrekeys, .command:
+        case .checkKeyRotation, .checkPrekeys, .command, .host:
             throw CertsError(
                 .usage, "this job deletes nothing: it tells users", hint: "`certs maintenance run` tells them")
         }
@@ -207,7 +213,7 @@ package struct JobExecutor: Sendable {
             var notices = try notices(job, session, control)
             let error = failure(of: job) { try notices.run(check) }
             return done(job, notices, error, counter: .prekeyNotices)
-        case .command: preconditionFailure("\(job.work.word) needs no session")
+        case .command, .host: preconditionFailure("\(job.work.word) needs no session")
         }
     }
 

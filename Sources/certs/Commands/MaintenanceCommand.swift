@@ -10,7 +10,7 @@ struct MaintenanceCommand: AsyncParsableCommand {
         commandName: "maintenance", abstract: "The jobs around the service: what they do, when, and what they did.",
         subcommands: [
             MaintenanceListCommand.self, MaintenancePlanCommand.self, MaintenanceRunCommand.self,
-            MaintenanceStatusCommand.self,
+            MaintenanceStatusCommand.self, MaintenanceReportCommand.self, MaintenanceRollbackCommand.self,
         ])
 }
 

@@ -15,6 +15,12 @@ enum JobKind: String, CaseIterable {
     case tempSessions = "temp-sessions"
     case auditLogs = "audit-logs"
     case command
+    case dockerPrune = "docker-prune"
+    case logRotation = "log-rotation"
+    case oldFiles = "old-files"
+    case updateReport = "update-report"
+    case deploymentJournal = "deployment-journal"
+    case fileVersions = "file-versions"
 
     private static let rows = ["schema", "table", "column", "after", "maximumRows", "maximumShare"]
     private static let users = ["schema", "users", "key", "channel", "coolDown"]
@@ -31,6 +37,7 @@ enum JobKind: String, CaseIterable {
         case .keyRotation: Self.users + ["column", "after", "seen", "seenWithin"]
         case .prekeys: Self.users + ["prekeys", "user", "used", "minimum"]
         case .command: ["arguments"]
+        case .dockerPrune, .logRotation, .oldFiles, .updateReport, .deploymentJournal, .fileVersions: hostKeys
         }
     }
 
@@ -44,6 +51,7 @@ enum JobKind: String, CaseIterable {
         case .rateLimits: .every(600)
         case .expiredRows: .every(3600)
         case .orphans, .tempSessions, .auditLogs, .command: .daily([120])
+        case .dockerPrune, .logRotation, .oldFiles, .updateReport, .deploymentJournal, .fileVersions: hostRule
         }
     }
 
@@ -59,6 +67,7 @@ enum JobKind: String, CaseIterable {
         case .keyRotation: ("users", nil, 7 * 86400)
         case .prekeys: ("users", nil, 0)
         case .expiredRows, .orphans, .command: (nil, nil, 0)
+        case .dockerPrune, .logRotation, .oldFiles, .updateReport, .deploymentJournal, .fileVersions: (nil, nil, 0)
         }
     }
 }
@@ -85,6 +94,8 @@ extension ConfigurationReader {
         case .prekeys: return prekeys(block)
         case .command:
             return programLine(block, "arguments", "[/usr/local/bin/copy-backups]").map { .command(CommandWork($0)) }
+        case .dockerPrune, .logRotation, .oldFiles, .updateReport, .deploymentJournal, .fileVersions:
+            return hostJob(kind, block).map { .host($0) }
         }
     }
 
