@@ -84,7 +84,9 @@ let package = Package(
                 "CertsCore", "CertsCrypto", "CertsGzip", logging, lifecycle,
                 .product(name: "AsyncAlgorithms", package: "swift-async-algorithms"),
             ]),
-        library("CertsMaintenance", ["CertsCore", "CertsHTTP", "CertsDocker", "CertsPrograms", "CLibPQ", logging]),
+        library(
+            "CertsMaintenance",
+            ["CertsCore", "CertsCrypto", "CertsHTTP", "CertsDocker", "CertsPrograms", "CLibPQ", logging]),
         library(
             "CertsWeb",
             [

@@ -13,7 +13,8 @@ extension Assembly {
     func jobs(_ disruption: DisruptionGuard) -> JobRunner {
         JobRunner(
             executor: JobExecutor(
-                declarations.maintenance, renewal: RenewalWork(engine: engine), disruption: disruption,
+                declarations.maintenance, renewal: RenewalWork(engine: engine),
+                host: HostPorts(files: state, live: state.liveFiles), disruption: disruption,
                 faults: FaultPoints(ProcessInfo.processInfo.environment["CERTS_FAULT"])
             ) { path in
                 try SecretFile.read(path, what: "the password of the database or of Redis")

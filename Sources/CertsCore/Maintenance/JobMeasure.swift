@@ -36,6 +36,12 @@ package struct JobMeasure: Sendable, Hashable {
         case restoreTestSuccess = "certs_restore_test_last_success_timestamp_seconds"
         case restoreTestSeconds = "certs_restore_test_duration_seconds"
         case restoreTestAge = "certs_restore_test_backup_age_seconds"
+        case packagesPending = "certs_packages_pending"
+        case securityPending = "certs_packages_security_pending"
+        case rebootRequired = "certs_reboot_required"
+        case servicesToRestart = "certs_services_to_restart"
+        case imageUpdate = "certs_image_update_available"
+        case modulesPending = "certs_go_modules_pending"
 
         package var help: String {
             switch self {
@@ -62,6 +68,12 @@ package struct JobMeasure: Sendable, Hashable {
             case .restoreTestSuccess: "When a backup was last restored and found to be what it should."
             case .restoreTestSeconds: "How long that restore took until it was compared (RTO)."
             case .restoreTestAge: "How old that backup was (RPO)."
+            case .packagesPending: "Packages of which there is a newer version, by where it comes from."
+            case .securityPending: "Packages whose newer version mends a vulnerability."
+            case .rebootRequired: "1 while an update waits for a restart of the machine."
+            case .servicesToRestart: "Services that still run what an update has replaced."
+            case .imageUpdate: "1 while the registry has another image under the name of one that runs."
+            case .modulesPending: "Go modules of which there is a newer version, by the directory of the project."
             }
         }
     }

@@ -18,6 +18,7 @@ package enum JobWork: Sendable, Hashable {
     case testRestore(RestoreTest)
     case restore(DatabaseRestore)
     case backUpServer(PhysicalBackup)
+    case host(HostJob)
 
     /// What it is about, for tables and errors: the table that rows are taken from; of a check the one of its users.
     package var subject: String {
@@ -30,6 +31,7 @@ package enum JobWork: Sendable, Hashable {
         case .testRestore(let work): work.job?.rawValue ?? ""
         case .restore(let work): work.backup
         case .backUpServer(let work): work.stanza
+        case .host(let job): job.subject
         default: table?.description ?? ""
         }
     }
@@ -50,7 +52,7 @@ package enum JobWork: Sendable, Hashable {
     /// Whether it works on the declared database, and so runs on one host at a time.
     package var usesDatabase: Bool {
         switch self {
-        case .checkRedisKeys, .command, .renewCertificates, .backUpServer: false
+        case .checkRedisKeys, .command, .renewCertificates, .backUpServer, .host: false
         default: true
         }
     }
@@ -88,6 +90,7 @@ package enum JobWork: Sendable, Hashable {
         case .testRestore: "test a restore"
         case .restore: "restore the database"
         case .backUpServer: "back the server up"
+        case .host(let job): job.word
         }
     }
 }

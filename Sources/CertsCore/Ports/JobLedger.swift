@@ -137,6 +137,8 @@ package struct JobTally: Sendable, Hashable {
 package struct JobCounter: Sendable, Hashable {
     package enum Kind: String, Sendable, Hashable {
         case rowsDeleted, bytesFreed, lockTimeouts, noticesSent, expiredMessages, prekeyNotices
+        /// Its `table` is the kind of objects.
+        case dockerBytes
     }
 
     package var job: Name

@@ -57,16 +57,19 @@ package struct JobExecutor: Sendable {
     private let renewal: (any HostWork)?
     /// Lets disruptive work run, or not.
     private let disruption: DisruptionGuard
+    private let host: HostPorts?
     /// Reads a file that holds a secret.
     private let secret: @Sendable (String) throws -> Secret
     private let faults: FaultPoints
 
     package init(
-        _ maintenance: MaintenanceDeclaration, renewal: (any HostWork)? = nil, disruption: DisruptionGuard = .closed,
-        faults: FaultPoints = .none, secret: @escaping @Sendable (String) throws -> Secret
+        _ maintenance: MaintenanceDeclaration, renewal: (any HostWork)? = nil, host: HostPorts? = nil,
+        disruption: DisruptionGuard = .closed, faults: FaultPoints = .none,
+        secret: @escaping @Sendable (String) throws -> Secret
     ) {
         self.maintenance = maintenance
         self.renewal = renewal
+        self.host = host
         self.disruption = disruption
         self.faults = faults
         self.secret = secret
@@ -139,6 +142,7 @@ package struct JobExecutor: Sendable {
             RestoreWork(
                 work: work, backup: try maintenance.backup(of: work.job).backup, access: try access, faults: faults)
         case .backUpServer(let work): PgBackRestWork(work: work)
+        case .host(let job): host?.work(job)
         default: nil
         }
     }

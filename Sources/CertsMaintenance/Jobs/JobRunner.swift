@@ -6,7 +6,7 @@ package import Logging
 package struct JobRunner: Sendable {
     package let executor: JobExecutor
     package let ledger: any JobLedger
-    private let locks: any JobLocks
+    let locks: any JobLocks
     private let logger: Logger
     private let host: String
     private let kept = KeptLocks()
@@ -78,7 +78,7 @@ package struct JobRunner: Sendable {
         }
     }
 
-    private func entry(_ job: JobDeclaration, _ occurrence: Date?, _ source: JobRun.Source, _ attempt: Int) -> JobRun {
+    func entry(_ job: JobDeclaration, _ occurrence: Date?, _ source: JobRun.Source, _ attempt: Int) -> JobRun {
         JobRun(
             id: UUID().uuidString.lowercased(), job: job.name, occurrence: occurrence, startedAt: now(), source: source,
             runner: "\(host):\(getpid())", attempt: attempt)
@@ -119,7 +119,7 @@ package struct JobRunner: Sendable {
         return (run, retry)
     }
 
-    private static func result(_ error: CertsError) -> JobRun.Result {
+    static func result(_ error: CertsError) -> JobRun.Result {
         switch error.code {
         case .lockHeld: .skipped
         case .jobRefused: .refused

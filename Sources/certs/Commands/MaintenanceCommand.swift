@@ -11,7 +11,7 @@ struct MaintenanceCommand: AsyncParsableCommand {
         subcommands: [
             MaintenanceListCommand.self, MaintenancePlanCommand.self, MaintenanceRunCommand.self,
             MaintenanceStatusCommand.self, MaintenanceReportCommand.self, BackupsCommand.self,
-            RestoreTestCommand.self, RestoreCommand.self,
+            RestoreTestCommand.self, RestoreCommand.self, MaintenanceRollbackCommand.self,
         ])
 }
 

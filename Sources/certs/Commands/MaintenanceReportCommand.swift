@@ -7,7 +7,10 @@ import Foundation
 struct MaintenanceReportCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "report", abstract: "What was done, and what there is to know and to recommend; changes nothing.",
-        subcommands: [MaintenanceLogReportCommand.self, MonthlyReportCommand.self, DatabaseReportCommand.self])
+        subcommands: [
+            MaintenanceLogReportCommand.self, MonthlyReportCommand.self, DatabaseReportCommand.self,
+            MaintenanceReportUpdatesCommand.self,
+        ])
 }
 
 /// `-o` of the reports that people read as they are.

@@ -24,6 +24,12 @@ enum JobKind: String, CaseIterable {
     case backup
     case restoreTest = "restore-test"
     case pgbackrest
+    case dockerPrune = "docker-prune"
+    case logRotation = "log-rotation"
+    case oldFiles = "old-files"
+    case updateReport = "update-report"
+    case deploymentJournal = "deployment-journal"
+    case fileVersions = "file-versions"
 
     private static let rows = ["schema", "table", "column", "after", "maximumRows", "maximumShare"]
     private static let users = ["schema", "users", "key", "channel", "coolDown"]
@@ -49,6 +55,7 @@ enum JobKind: String, CaseIterable {
         case .backup: ["directory", "format", "jobs", "clientDirectory", "compare", "keep", "offsite"]
         case .restoreTest: ["of"]
         case .pgbackrest: ["stanza", "type", "program"]
+        case .dockerPrune, .logRotation, .oldFiles, .updateReport, .deploymentJournal, .fileVersions: hostKeys
         }
     }
 
@@ -67,6 +74,7 @@ enum JobKind: String, CaseIterable {
         case .backup: .daily([120])
         case .restoreTest: .weekly([0], 240)
         case .pgbackrest: .every(3600)
+        case .dockerPrune, .logRotation, .oldFiles, .updateReport, .deploymentJournal, .fileVersions: hostRule
         }
     }
 
@@ -131,6 +139,8 @@ extension ConfigurationReader {
         case .backup: return databaseBackup(block)
         case .restoreTest: return restoreTest(block)
         case .pgbackrest: return physicalBackup(block)
+        case .dockerPrune, .logRotation, .oldFiles, .updateReport, .deploymentJournal, .fileVersions:
+            return hostJob(kind, block).map { .host($0) }
         }
     }
 
