@@ -110,7 +110,8 @@ let package = Package(
         .executableTarget(
             name: "CertsBenchmarks",
             dependencies: [
-                "CertsCore", "CertsCrypto", "CertsStore", "CertsHAProxy", "CertsEngine", "CertsGzip", logging,
+                "CertsCore", "CertsCrypto", "CertsStore", "CertsHAProxy", "CertsEngine", "CertsGzip",
+                "CertsMaintenance", logging,
             ],
             path: "Benchmarks/CertsBenchmarks", swiftSettings: strict),
 

@@ -10,7 +10,10 @@ package enum DatabaseWork: Sendable, Hashable {
         switch self {
         case .vacuum(let work): work.scope.description
         case .vacuumFull(let work): work.scope.description
-        case .reindex(let work): (work.scope.tables.map(\.description) + work.indexes).joined(separator: ", ")
+        case .reindex(let work):
+            work.indexes.isEmpty
+                ? work.scope.description
+                : (work.scope.tables.map(\.description) + work.indexes).joined(separator: ", ")
         case .report: "database"
         }
     }

@@ -10,7 +10,8 @@ enum Leftovers {
     /// How long one attempt may wait for that lock, and for transactions that still use the table.
     private static let lockTimeout: SQL = "SET lock_timeout = '5s'"
 
-    /// Those that belong to `indexes`.
+    /// Those that belong to `indexes`, which are known by their names: a rebuilt index is another one of the same name,
+    /// and the one that it takes the place of becomes the leftover.
     static func find(of indexes: [RebuildableIndex], in session: PostgresSession) throws -> [TableName] {
         try session.run(
             """
@@ -20,7 +21,8 @@ enum Leftovers {
             WHERE NOT l.indisvalid AND left_over.relkind = 'i' AND left_over.relname ~ '_cc(new|old)[0-9]*$'
             AND EXISTS (
                 SELECT FROM pg_catalog.pg_index o JOIN pg_catalog.pg_class own ON own.oid = o.indexrelid
-                WHERE o.indexrelid = ANY (\(array: indexes.map(\.oid))::oid[]) AND o.indrelid = l.indrelid
+                WHERE own.relname = ANY (\(array: indexes.map(\.name.name))::text[]) AND o.indrelid = l.indrelid
+                AND o.indisvalid AND o.indrelid = ANY (\(array: indexes.map(\.tableOID))::oid[])
                 AND own.relnamespace = left_over.relnamespace
                 AND (o.indkey::text, o.indclass::text, o.indcollation::text, o.indoption::text, o.indnkeyatts)
                     = (l.indkey::text, l.indclass::text, l.indcollation::text, l.indoption::text, l.indnkeyatts)

@@ -138,4 +138,40 @@ import Testing
         #expect(scene.has(done.measures, .leftoversDropped) == 1)
         #expect(try await Self.invalid(scene).isEmpty)
     }
+
+    /// A reader without a snapshot is waited for only after the new index has the name: what is left is the old one.
+    @Test func theOldIndexIsDroppedToo() async throws {
+        let scene = try await Self.scene()
+        let (isOpen, release) = (JobInterrupt(), JobInterrupt())
+        async let reader: Void = scene.messenger.withSession { session in
+            try session.run("BEGIN")
+            try session.run("LOCK TABLE messages IN ACCESS SHARE MODE")
+            isOpen.set()
+            while !release.isSet { usleep(20_000) }
+            try session.run("ROLLBACK")
+        }
+        while !isOpen.isSet { try await Task.sleep(for: .milliseconds(20)) }
+        let held = Task {
+            let question =
+                "SELECT count(*) FROM pg_index WHERE NOT indisvalid "
+                + "AND indexrelid::regclass::text = 'messages_expiry_ccold'"
+            // The old one is seen, and goes on waiting until the deadline is over.
+            var isSeen = false
+            for _ in 0..<200 where !isSeen {
+                isSeen = try await scene.sql(question) == "1"
+                try await Task.sleep(for: .milliseconds(50))
+            }
+            try await Task.sleep(for: .seconds(5))
+            release.set()
+            return isSeen
+        }
+        let done = try await scene.run(
+            .reindex(ReindexWork(indexes: ["messages_expiry"])), control: Messenger.control(.seconds(4)))
+        let isSeen = try await held.value
+        try await reader
+        #expect(isSeen)
+        #expect(done.reason?.contains("its deadline has passed") == true, "\(done.reason ?? "")")
+        #expect(scene.has(done.measures, .leftoversDropped) == 1)
+        #expect(try await Self.invalid(scene).isEmpty)
+    }
 }
