@@ -53,8 +53,16 @@ final class BackupFolder: Sendable {
                 BackupName(String(name.dropFirst().dropLast(9)), of: catalogue.database) != nil
             {
                 try FileManager.default.removeItem(atPath: path)
+            } else if name.hasPrefix(TemporaryFolder.prefix), Self.isOld(path) {
+                try FileManager.default.removeItem(atPath: path)
             }
         }
+    }
+
+    /// Older than a run may take.
+    private static func isOld(_ path: String) -> Bool {
+        var status = stat()
+        return lstat(path, &status) == 0 && time(nil) - status.st_mtim.tv_sec > 8 * 86400
     }
 
     /// A new directory for a backup that is not one yet.
