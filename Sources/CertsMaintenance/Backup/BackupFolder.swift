@@ -27,7 +27,13 @@ final class BackupFolder: Sendable {
         try sweep()
     }
 
-    deinit { close(descriptor) }
+    deinit {
+        // A child that another thread starts right now has a copy of the descriptor until its `exec`, and the lock with it.
+        if descriptor >= 0 {
+            flock(descriptor, LOCK_UN)
+            close(descriptor)
+        }
+    }
 
     static func check(_ directory: String) throws {
         var status = stat()
@@ -120,5 +126,10 @@ final class BackupLock: Sendable {
         guard flock(descriptor, (exclusive ? LOCK_EX : LOCK_SH) | LOCK_NB) == 0 else { return nil }
     }
 
-    deinit { if descriptor >= 0 { close(descriptor) } }
+    deinit {
+        if descriptor >= 0 {
+            flock(descriptor, LOCK_UN)
+            close(descriptor)
+        }
+    }
 }
