@@ -28,7 +28,7 @@ final class BackupFolder: Sendable {
     }
 
     deinit {
-        // A child that another thread starts right now has a copy of the descriptor until its `exec`, and the lock with it.
+        // A child that another thread starts right now has a copy of the descriptor, and so the lock, until its `exec`.
         if descriptor >= 0 {
             flock(descriptor, LOCK_UN)
             close(descriptor)

@@ -3,9 +3,9 @@ import Foundation
 
 /// Puts a backup into the place of the live database.
 ///
-/// The backup is restored into a scratch database and compared; then two names change in one transaction. Before that the
-/// live database is untouched, after it the old one is still there under another name: whenever the process dies, the
-/// server has one or the other, and a scratch that is left is dropped by the next restore or test.
+/// The backup is restored into a scratch database and compared; then two names change in one transaction. Before that
+/// the live database is untouched, after it the old one is still there under another name: whenever the process dies,
+/// the server has one or the other, and a scratch that is left is dropped by the next restore or test.
 struct RestoreWork: HostWork {
     let work: DatabaseRestore
     let backup: DatabaseBackup
