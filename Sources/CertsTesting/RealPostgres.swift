@@ -21,8 +21,13 @@ package final class RealPostgres: Sendable {
     /// The directory of its socket.
     package var host: String { directory.path("run") }
 
+    /// The directory of its data.
+    package var cluster: String { directory.path("cluster") }
+
     /// Makes a cluster and starts it. Blocking.
-    package init() throws {
+    ///
+    /// - Parameter settings: of the server, `name=value`.
+    package init(settings: [String] = []) throws {
         guard FileManager.default.isExecutableFile(atPath: "\(Self.programs)/initdb") else {
             throw Failed(description: "\(Self.programs)/initdb is not installed: apt-get install postgresql")
         }
@@ -43,7 +48,7 @@ package final class RealPostgres: Sendable {
                 "\(Self.programs)/postgres", "-D", directory.path("cluster"), "-k", directory.path("run"),
                 "-c", "listen_addresses=", "-c", "fsync=off", "-c", "max_connections=200", "-c", "shared_buffers=64MB",
                 "-c", "autovacuum=off", "-c", "unix_socket_permissions=0777",
-            ], directory: "/tmp", log: directory.path("postgres.log"))
+            ] + settings.flatMap { ["-c", $0] }, directory: "/tmp", log: directory.path("postgres.log"))
         try start()
     }
 
@@ -68,7 +73,8 @@ package final class RealPostgres: Sendable {
     /// What it logged.
     package var output: String { process.output }
 
-    private static var asServer: [String] {
+    /// Begins the arguments of a program that is run as the user of the server.
+    package static var asServer: [String] {
         geteuid() == 0 ? ["setpriv", "--reuid", user, "--regid", user, "--clear-groups"] : []
     }
 

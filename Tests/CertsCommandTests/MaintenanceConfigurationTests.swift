@@ -83,6 +83,10 @@ import Testing
         ("- { name: a, kind: vacuum-full }", "tables"), ("- { name: a, kind: reindex, bloat: 0 }", "bloat"),
         ("- { name: a, kind: temp-sessions, overlap: queue }", "queue-one"),
         ("- { name: a, kind: temp-sessions }\n    - { name: a, kind: temp-sessions }", "second job"),
+        ("- { name: a, kind: backup }", "directory"), ("- { name: a, kind: restore-test }", "kind backup"),
+        ("- { name: a, kind: backup, directory: /b, format: tar }", "custom"),
+        ("- { name: a, kind: backup, directory: /b }\n    - { name: c, kind: restore-test, of: x }", "named 'x'"),
+        ("- { name: a, kind: pgbackrest, stanza: 'x y' }", "stanza"),
     ])
     func whatIsWrongIsToldWithItsRemedy(jobs: String, part: String) throws {
         let error = #expect(throws: CertsError.self) { try parse(jobs) }
@@ -100,5 +104,29 @@ import Testing
         let right = try parse(jobs, database: "{ host: db.example.com, name: m, user: u, caFile: ca.pem }")
         #expect(right.database?.tls == .verifyFull)
         #expect(right.database?.caFile == "/etc/certs/ca.pem")
+    }
+
+    @Test func backupsAreDeclaredWithTheirRetentionAndTests() throws {
+        let jobs = try parse(
+            """
+            - { name: nightly, kind: backup, directory: /srv/backups, format: directory, jobs: 4, compare: counts,
+                clientDirectory: /opt/pg/bin, keep: { daily: 7, weekly: 5 }, offsite: [/usr/local/bin/copy, --fast] }
+                - { name: proof, kind: restore-test }
+                - { name: hourly, kind: pgbackrest, stanza: main, program: [runuser, -u, postgres, --, pgbackrest] }
+            """
+        ).jobs
+        #expect(
+            jobs.map(\.work) == [
+                .backUp(
+                    DatabaseBackup(
+                        directory: "/srv/backups", format: .directory, parallel: 4, clientDirectory: "/opt/pg/bin",
+                        comparison: .counts, retention: BackupRetention(daily: 7, weekly: 5, monthly: 0),
+                        offsite: ["/usr/local/bin/copy", "--fast"])),
+                .testRestore(RestoreTest()),
+                .backUpServer(
+                    PhysicalBackup(stanza: "main", program: ["runuser", "-u", "postgres", "--", "pgbackrest"])),
+            ])
+        #expect(jobs.map(\.schedule.rule) == [.daily([120]), .weekly([0], 240), .every(3600)])
+        #expect(jobs.map(\.deadline) == [21600, 21600, 21600])
     }
 }

@@ -104,9 +104,11 @@ enum BackupFiles {
         guard let manifest = entry.manifest,
             let sums = FileManager.default.contents(atPath: entry.path(BackupManifest.sumsName))
         else { throw damaged(entry.name, "it has no digests") }
-        // `DIGEST  PATH`: each file has its line, or leaving one out would make it good.
-        let listed = String(decoding: sums, as: UTF8.self).split(separator: "\n").map { $0.dropFirst(66) }
-        guard Set(listed.map(String.init)) == Set(manifest.files.map(\.path) + [BackupManifest.fileName]) else {
+        // Each file has its line, or leaving one out would make it good.
+        let listed = String(decoding: sums, as: UTF8.self).split(separator: "\n").map { path(ofSum: $0) }
+        guard !listed.contains(nil),
+            Set(listed.compactMap { $0 }) == Set(manifest.files.map(\.path) + [BackupManifest.fileName])
+        else {
             throw damaged(entry.name, "its digests are not those of its files")
         }
         let program = Program(
@@ -119,6 +121,13 @@ enum BackupFiles {
         } catch let failure as ProgramFailure {
             throw failure.certsError(.jobFailed, "sha256sum", subject: entry.path)
         }
+    }
+
+    /// The path in `DIGEST  PATH` as we write it: `sha256sum` would take more forms.
+    private static func path(ofSum line: Substring) -> String? {
+        let isDigest = line.utf8.prefix(64).allSatisfy { (48...57).contains($0) || (97...102).contains($0) }
+        guard isDigest, line.utf8.count > 66, line.dropFirst(64).hasPrefix("  ") else { return nil }
+        return String(line.dropFirst(66))
     }
 
     private static func damaged(_ name: String, _ why: String) -> CertsError {

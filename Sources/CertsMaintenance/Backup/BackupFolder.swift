@@ -27,7 +27,13 @@ final class BackupFolder: Sendable {
         try sweep()
     }
 
-    deinit { close(descriptor) }
+    deinit {
+        // A child that another thread starts right now has a copy of the descriptor, and so the lock, until its `exec`.
+        if descriptor >= 0 {
+            flock(descriptor, LOCK_UN)
+            close(descriptor)
+        }
+    }
 
     static func check(_ directory: String) throws {
         var status = stat()
@@ -53,8 +59,16 @@ final class BackupFolder: Sendable {
                 BackupName(String(name.dropFirst().dropLast(9)), of: catalogue.database) != nil
             {
                 try FileManager.default.removeItem(atPath: path)
+            } else if name.hasPrefix(TemporaryFolder.prefix), Self.isOld(path) {
+                try FileManager.default.removeItem(atPath: path)
             }
         }
+    }
+
+    /// Older than a run may take.
+    private static func isOld(_ path: String) -> Bool {
+        var status = stat()
+        return lstat(path, &status) == 0 && time(nil) - status.st_mtim.tv_sec > 8 * 86400
     }
 
     /// A new directory for a backup that is not one yet.
@@ -112,5 +126,10 @@ final class BackupLock: Sendable {
         guard flock(descriptor, (exclusive ? LOCK_EX : LOCK_SH) | LOCK_NB) == 0 else { return nil }
     }
 
-    deinit { if descriptor >= 0 { close(descriptor) } }
+    deinit {
+        if descriptor >= 0 {
+            flock(descriptor, LOCK_UN)
+            close(descriptor)
+        }
+    }
 }

@@ -44,8 +44,8 @@ struct DatabaseSwap: Sendable {
         let other = try await SharedSession.open(
             access, "certs:\(job):end", to: DatabaseAccess.administration, what: "sessions cannot be ended", control)
         defer { other.close() }
-        // The renaming takes the lock that lets nobody in any more, and then waits 5 s for those who are there to leave:
-        // they are ended meanwhile. So nothing is closed that a dead process could leave closed.
+        // The renaming takes the lock that lets nobody in any more, and then waits 5 s for those who are there to
+        // leave: they are ended meanwhile. So nothing is closed that a dead process could leave closed.
         let ending = Task { [live] in
             while !Task.isCancelled {
                 try await other.run { session in

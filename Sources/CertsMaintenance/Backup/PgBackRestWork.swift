@@ -51,9 +51,10 @@ struct PgBackRestWork: HostWork {
 
     private func report(_ control: JobControl) async throws -> PgBackRestReport {
         let bytes = try await pgbackrest("info", ["--output=json"], control)
-        guard let report = try PgBackRestReport(Data(bytes), stanza: work.stanza) else {
+        let report = try PgBackRestReport(Data(bytes), stanza: work.stanza)
+        if let fault = report.fault {
             throw CertsError(
-                .jobRefused, "pgbackrest knows no stanza '\(work.stanza)'", subject: work.stanza,
+                .jobRefused, "pgbackrest has no usable stanza '\(work.stanza)': \(fault)", subject: work.stanza,
                 hint: "`pgbackrest --stanza=\(work.stanza) stanza-create` makes it")
         }
         return report
@@ -86,6 +87,8 @@ struct PgBackRestReport: Sendable {
 
     /// Oldest first.
     let backups: [Backup]
+    /// Why the stanza cannot be used; `nil`: it can.
+    let fault: String?
 
     var newest: Backup? { backups.last }
 
@@ -101,12 +104,19 @@ struct PgBackRestReport: Sendable {
             let info: Sizes
             let error: Bool?
         }
+        struct Status: Decodable {
+            let code: Int
+            let message: String
+        }
         let name: String
+        let status: Status
         let backup: [Item]?
     }
 
-    /// - Returns: `nil`: there is no such stanza.
-    init?(_ json: Data, stanza: String) throws {
+    /// ok; no valid backups; different across repositories.
+    private static let usable = [0, 2, 4]
+
+    init(_ json: Data, stanza: String) throws {
         let all: [Stanza]
         do {
             all = try JSONDecoder().decode([Stanza].self, from: json)
@@ -115,8 +125,10 @@ struct PgBackRestReport: Sendable {
                 .jobFailed, "what 'pgbackrest info' printed cannot be read", subject: stanza,
                 hint: "this is written for pgBackRest 2.45; look at what it prints", cause: error)
         }
-        guard let found = all.first(where: { $0.name == stanza }) else { return nil }
-        backups = (found.backup ?? []).map {
+        let found = all.first { $0.name == stanza }
+        let status = found?.status ?? .init(code: 1, message: "it is not there")
+        fault = Self.usable.contains(status.code) ? nil : TerminalText.sanitized(status.message, limit: 200)
+        backups = (found?.backup ?? []).map {
             Backup(
                 label: TerminalText.sanitized($0.label), type: TerminalText.sanitized($0.type), stop: $0.timestamp.stop,
                 bytes: $0.info.size, failed: $0.error ?? false)

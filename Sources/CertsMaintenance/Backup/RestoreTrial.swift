@@ -124,11 +124,12 @@ struct RestoreTrial: Sendable {
 }
 
 /// A directory (0700) that is gone with the last reference. A killed process leaves it: it has a schema in it, no rows.
-private final class TemporaryFolder: Sendable {
+final class TemporaryFolder: Sendable {
+    static let prefix = ".compare-"
     let path: String
 
     init(in directory: String) throws {
-        path = "\(directory)/.compare-\(UUID().uuidString)"
+        path = "\(directory)/\(Self.prefix)\(UUID().uuidString)"
         try BackupFiles.makeDirectory(path)
     }
 

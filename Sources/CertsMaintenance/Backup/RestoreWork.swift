@@ -3,9 +3,9 @@ import Foundation
 
 /// Puts a backup into the place of the live database.
 ///
-/// The backup is restored into a scratch database and compared; then two names change in one transaction. Before that the
-/// live database is untouched, after it the old one is still there under another name: whenever the process dies, the
-/// server has one or the other, and a scratch that is left is dropped by the next restore or test.
+/// The backup is restored into a scratch database and compared; then two names change in one transaction. Before that
+/// the live database is untouched, after it the old one is still there under another name: whenever the process dies,
+/// the server has one or the other, and a scratch that is left is dropped by the next restore or test.
 struct RestoreWork: HostWork {
     let work: DatabaseRestore
     let backup: DatabaseBackup
@@ -50,6 +50,7 @@ struct RestoreWork: HostWork {
             guard outcome.differences.isEmpty || work.acceptsDifferences else {
                 throw Self.isOther(entry, outcome.differences)
             }
+            try await analyze(scratch, job, control)
             try await admin.run { try manifest.properties.apply(to: scratch, $0) }
             try faults.reached("restore-compared")
             let swap = DatabaseSwap(
@@ -59,6 +60,17 @@ struct RestoreWork: HostWork {
             try faults.reached("restore-renamed")
         }
         return JobExecutor.Done(rows: 1)
+    }
+
+    /// Without statistics the first statements after the restore would be slow ones.
+    private func analyze(_ scratch: String, _ job: Name, _ control: JobControl) async throws {
+        let session = try await SharedSession.open(
+            access, "certs:\(job):analyze", to: scratch, what: "the statistics failed", control)
+        defer { session.close() }
+        try await session.run { session in
+            try session.run("SET statement_timeout = 0")
+            try session.run("ANALYZE", within: control.left)
+        }
     }
 
     /// A backup that is damaged, or that a restore found to be something else.

@@ -95,7 +95,7 @@ package struct JobExecutor: Sendable {
             let session = try open(application, control)
             return try explaining(job) {
                 try refuseOtherServers(session)
-                try takeLock(of: job.name, in: session, patience: patience, control)
+                try takeLock(of: job.name.rawValue, in: session, patience: patience, control)
                 var done = try execute(job, session, quarantine, control)
                 if session.isUsable { done.holder = Holder(session) }
                 return done
@@ -158,10 +158,13 @@ package struct JobExecutor: Sendable {
         case .administration: database = DatabaseAccess.administration
         }
         return try await Self.pool.run { [self] in
+            let access = try access
             let session = try access.open(application, to: database, control)
             return try explaining(job) {
                 try refuseOtherServers(session)
-                try takeLock(of: job.name, in: session, patience: patience, control)
+                // Elsewhere it has to name the database, too: each of a server may have such a job.
+                let name = database == nil ? "\(job.name)" : "\(job.name)@\(access.declaration.name)"
+                try takeLock(of: name, in: session, patience: patience, control)
                 return Holder(session)
             }
         }
@@ -205,7 +208,7 @@ package struct JobExecutor: Sendable {
         }
     }
 
-    private func takeLock(of job: Name, in session: PostgresSession, patience: Double, _ control: JobControl) throws {
+    private func takeLock(of job: String, in session: PostgresSession, patience: Double, _ control: JobControl) throws {
         let key = Self.lockKey(of: job)
         let end = ContinuousClock.now + .seconds(patience)
         while true {
@@ -217,12 +220,12 @@ package struct JobExecutor: Sendable {
             control.pause(0.5)
         }
         throw CertsError(
-            .lockHeld, "another process runs the job \(job)", subject: job.rawValue,
+            .lockHeld, "another process runs the job \(job)", subject: job,
             hint: "`SELECT * FROM pg_locks WHERE locktype = 'advisory'` names it", retry: .later)
     }
 
     /// The second half.
-    static func lockKey(of job: Name) -> Int32 { Int32(bitPattern: FNV1a.hash32(job.rawValue.utf8)) }
+    static func lockKey(of job: String) -> Int32 { Int32(bitPattern: FNV1a.hash32(job.utf8)) }
 
     /// What a job deletes, one for each condition.
     private func deletions(of work: JobWork, _ session: PostgresSession) throws -> [Deletion] {

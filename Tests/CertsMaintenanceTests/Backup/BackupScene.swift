@@ -2,6 +2,7 @@ import CertsCore
 import CertsMaintenance
 import CertsTesting
 import Foundation
+import Testing
 
 /// A messenger's database, and a directory for its backups.
 struct BackupScene: Sendable {
@@ -67,7 +68,7 @@ struct BackupScene: Sendable {
         var scene = self
         scene.shift = shift
         try await scene.run()
-        return try catalogue.entries().first { abs($0.time.timeIntervalSinceNow - shift) < 60 }!
+        return try #require(try catalogue.entries().first { abs($0.time.timeIntervalSinceNow - shift) < 60 })
     }
 
     var names: [String] { get throws { try FileManager.default.contentsOfDirectory(atPath: backup.directory) } }

@@ -98,7 +98,7 @@ import Testing
     @Test func aDumpThatHangsEndsAtTheDeadline() async throws {
         var scene = try await BackupScene.make()
         scene.backup.clientDirectory = try scene.client(["pg_dump": "exec sleep 500"])
-        let error = await failure { try await scene.run(deadline: .seconds(4)) }
+        let error = await failure { try await scene.run(deadline: .seconds(20)) }
         #expect(error?.code == .jobFailed && error?.message.contains("did not end within") == true)
         #expect(try scene.catalogue.entries().isEmpty)
         #expect(try scene.visible.filter { $0.contains("partial") }.isEmpty)

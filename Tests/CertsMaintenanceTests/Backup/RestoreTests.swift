@@ -185,9 +185,14 @@ import Testing
     }
 
     @Test func leftoversOfOursAreDroppedAndNoOthers() async throws {
-        let scene = try await BackupScene.make("INSERT INTO users VALUES (1)")
+        // A server of its own: other tests clear away leftovers on theirs.
+        let server = try await BlockingPool.network.run { try RealPostgres() }
+        let database = try await BlockingPool.network.run { try server.makeDatabase("CREATE TABLE users (id int)") }
+        let directory = try TemporaryDirectory(prefix: "certs-backup")
+        let scene = BackupScene(
+            directory: directory, messenger: Messenger(server: server, database: database),
+            backup: DatabaseBackup(directory: directory.path))
         _ = try await scene.backedUp()
-        let server = scene.messenger.server
         let comment = "scratch of certs: dropped when its restore is over"
         let (marked, bare, others, odd) = (
             "certs_scratch_00000000000000a1", "certs_scratch_00000000000000a2", "certs_scratch_00000000000000a3",
