@@ -110,8 +110,7 @@ let package = Package(
         .executableTarget(
             name: "CertsBenchmarks",
             dependencies: [
-                "CertsCore", "CertsCrypto", "CertsStore", "CertsHAProxy", "CertsEngine", "CertsGzip",
-                "CertsMaintenance", logging,
+                "CertsCore", "CertsCrypto", "CertsStore", "CertsHAProxy", "CertsEngine", "CertsGzip", logging,
             ],
             path: "Benchmarks/CertsBenchmarks", swiftSettings: strict),
 

@@ -1,14 +1,16 @@
 """Deletion in batches and the scheduler: `Benchmarks/run maintenance [delete jobs]` builds what this needs and starts it.
 
-A PostgreSQL of its own on a Unix socket, with pgbench beside. A million expired rows go once by `certs maintenance run`, once
-by the one DELETE of the procedure, from the same data on the same server. Standard library only.
+A PostgreSQL of its own on a Unix socket, with pgbench beside. A million expired rows go once by `certs maintenance run`,
+once by the one DELETE of the procedure, from the same data on the same server. Standard library only.
 """
 import argparse
 import contextlib
+import http.client
 import os
 import pathlib
 import re
 import shutil
+import sqlite3
 import statistics
 import subprocess
 import sys
@@ -16,7 +18,8 @@ import tempfile
 import time
 
 from acme import process
-from measure import CERTS, OURS, fail, figures, output
+from exporter import processor_seconds
+from measure import CERTS, fail, free_port, output
 
 PROGRAMS = pathlib.Path("/usr/lib/postgresql/15/bin")
 CONFIGURATION = """version: 1
@@ -27,6 +30,16 @@ maintenance:
   database: {{ host: {host}, name: ours, user: certs }}
   jobs: [ {{ name: expired, kind: expired-messages, deadline: 1h }} ]
 """
+SERVICE = """version: 1
+state: ./state
+issuers: {{ local: {{ type: local-ca, commonName: Benchmark CA }} }}
+certificates: [ {{ name: messenger, dnsNames: [messenger.example.com], issuer: local }} ]
+server: {{ listen: "127.0.0.1:{port}" }}
+maintenance:
+  jobs:
+{jobs}"""
+PERIOD = 30
+ROUNDS = 3
 # Four indexes, and a child that goes with its message.
 SCHEMA = """
 CREATE TABLE messages (
@@ -209,21 +222,78 @@ def rows_of(options, results, longest):
            f"{raw:.2f}", "", True)
 
 
-def jobs(options):
-    period, seconds = 20, 60
-    for kind in ("spread", "together"):
-        values = [figures([OURS, "jobs", options.jobs, period, seconds, kind]) for _ in range(options.runs)]
-        if any(value["runs"] < options.jobs for value in values):
-            fail(f"jobs did not run: {values}")
-        p99 = statistics.median(value["p99"] for value in values)
-        p50 = statistics.median(value["p50"] for value in values)
-        how = "their starts spread over 20 s" if kind == "spread" else "all in the same moment"
-        yield (f"{options.jobs} jobs, each a program every 20 s, {how}: delay of the start, p50 / p99",
-               f"{p50:.0f} / {p99:.0f} ms", "", "", "< 250 ms", p99 < 250)
-        if kind == "spread":
-            idle = statistics.median(value["idle"] for value in values)
-            yield (f"the scheduler with {options.jobs} jobs, none due", f"{idle:.2f} % of a core", "", "", "< 1 %",
-                   idle < 1)
+# --- the scheduler
+
+@contextlib.contextmanager
+def service(directory, jobs):
+    """`certs serve` with these jobs: its process, and its ledger to read."""
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir()
+    port = free_port()
+    configuration = directory / "certs.yml"
+    configuration.write_text(SERVICE.format(port=port, jobs="".join(f"    - {{ {job} }}\n" for job in jobs) or "    []\n"))
+    with process([CERTS, "--config", configuration, "--log-level", "error", "serve"], directory / "log") as running:
+        for _ in range(600):
+            with contextlib.suppress(OSError):
+                if http.client.HTTPConnection("127.0.0.1", port, timeout=5).request("GET", "/healthz") is None:
+                    break
+            if running.poll() is not None:
+                fail(f"certs serve ended: {(directory / 'log').read_text()[-1000:]}")
+            time.sleep(0.1)
+        ledger = sqlite3.connect(f"file:{directory}/state/certs.sqlite?mode=ro", uri=True, timeout=30)
+        with contextlib.closing(ledger):
+            yield running, ledger
+
+
+def delays(directory, options, jitter):
+    """Milliseconds from the time that each run was planned for to the start that the ledger has."""
+    planned = set()
+    jobs = [f"name: job-{number}, kind: command, arguments: [/bin/true], every: {PERIOD}s, jitter: {jitter}s, retries: 0"
+            for number in range(options.jobs)]
+    with service(directory, jobs) as (_, ledger):
+        end = time.time() + ROUNDS * PERIOD + 5
+        while time.time() < end:
+            planned |= set(ledger.execute("SELECT name, next_run_at FROM job WHERE next_run_at IS NOT NULL"))
+            time.sleep(1)
+        started = {}
+        for job, at, result in ledger.execute("SELECT job, started_at, result FROM job_run ORDER BY started_at"):
+            if result not in (None, "succeeded"):
+                fail(f"a run of {job} has ended as {result}")
+            started.setdefault(job, []).append(at)
+        # What was due in the last seconds may go on.
+        due = [(job, at) for job, at in planned if at < end - 5]
+    found = []
+    for job, at in due:
+        start = next((start for start in started.get(job, []) if start > at - 0.01), None)
+        if start is None or start - at > PERIOD:
+            fail(f"{job} was due at {at} and did not run")
+        found.append((start - at) * 1000)
+    if len(found) < (ROUNDS - 1) * options.jobs:
+        fail(f"{len(found)} runs were seen")
+    return sorted(found)
+
+
+def idle_part(directory, jobs):
+    """Percent of a core that `certs serve` needs while nothing is due."""
+    with service(directory, jobs) as (running, _):
+        time.sleep(10)
+        before, begin = processor_seconds(running.pid), time.monotonic()
+        time.sleep(60)
+        return (processor_seconds(running.pid) - before) / (time.monotonic() - begin) * 100
+
+
+def jobs(options, directory):
+    for jitter, how in ((PERIOD, f"their starts spread over {PERIOD} s"), (0, "all in the same moment")):
+        found = [delays(directory, options, jitter) for _ in range(options.runs)]
+        p50, p99 = (statistics.median(quantile(values, part) for values in found) for part in (0.5, 0.99))
+        yield (f"{options.jobs} jobs every {PERIOD} s, {how}: delay of the start, p50 / p99", f"{p50:.0f} / {p99:.0f} ms",
+               "", "", "< 250 ms", p99 < 250)
+    quiet = [f"name: job-{number}, kind: command, arguments: [/bin/true], weekly: sun 00:00, catchUp: none"
+             for number in range(options.jobs)]
+    ours = statistics.median(idle_part(directory, quiet) for _ in range(options.runs))
+    without = statistics.median(idle_part(directory, []) for _ in range(options.runs))
+    yield (f"`certs serve` with {options.jobs} jobs, none due", f"{ours:.2f} % of a core", f"{without:.2f} % (no jobs)", "",
+           "< 1 %", ours < 1)
 
 
 def main():
@@ -243,7 +313,7 @@ def main():
             if group == "delete":
                 rows = delete(options, pathlib.Path(name) / "delete")
             elif group == "jobs":
-                rows = jobs(options)
+                rows = jobs(options, pathlib.Path(name) / "jobs")
             else:
                 fail(f"there is no group {group}")
             for *cells, reached in rows:
