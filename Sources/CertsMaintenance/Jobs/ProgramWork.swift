@@ -37,6 +37,10 @@ struct ProgramWork: HostWork {
             work.cancel()
         }
         defer { watch.cancel() }
-        try await withTaskCancellationHandler { try await work.value } onCancel: { work.cancel() }
+        try await withTaskCancellationHandler {
+            try await work.value
+        } onCancel: {
+            work.cancel()
+        }
     }
 }
