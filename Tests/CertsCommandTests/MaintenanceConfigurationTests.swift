@@ -94,6 +94,76 @@ import Testing
         #expect(error?.report.contains(part) == true, "\(error?.report ?? "")")
     }
 
+    private func parse(maintenance: String, certificate: String = "") throws -> Declarations {
+        let text = """
+            version: 1
+            issuers: { local: { type: local-ca, commonName: Local CA } }
+            certificates: [ { name: messenger, dnsNames: [messenger.example.com], issuer: local\(certificate) } ]
+            maintenance:
+              \(maintenance)
+            """
+        return try ConfigurationFile.parse(Array(text.utf8), path: "/etc/certs/certs.yml")
+    }
+
+    @Test func windowsBringWhatTheProcedureSays() throws {
+        let windows =
+            "windows: { emergency: {}, standard: {}, major: {}, security: { duration: 90m, verify: [/bin/true] } }"
+        let found = try parse(maintenance: windows).maintenance.windows
+        #expect(found.map(\.type) == WindowType.allCases)
+        #expect(found.map(\.duration) == [nil, 7200, 14400, 5400])
+        #expect(found.map { $0.schedule == nil } == [true, false, false, false])
+        #expect(found[1].schedule == JobSchedule(.weekly([0], 120)))
+        #expect(found[3].verify == [["/bin/true"]])
+        let several = try parse(
+            maintenance:
+                "windows: { standard: { cron: '0 3 * * sat', zone: Europe/Berlin, verify: [[/bin/a, -v], [/bin/b]] } }")
+        #expect(several.maintenance.windows.first?.verify == [["/bin/a", "-v"], ["/bin/b"]])
+        #expect(several.maintenance.windows.first?.schedule?.zone.identifier == "Europe/Berlin")
+    }
+
+    @Test func aJobOfAWindowIsDueWhenItBeginsUnlessItHasATimeOfItsOwn() throws {
+        let jobs = """
+            windows: { standard: { weekly: sat 03:00, zone: Europe/Berlin } }
+              jobs:
+                - { name: a, kind: command, arguments: [/bin/true], window: standard }
+                - { name: b, kind: command, arguments: [/bin/true], window: standard, daily: "04:00" }
+            """
+        let found = try parse(maintenance: jobs).maintenance.jobs
+        #expect(found.map(\.window) == [.standard, .standard])
+        #expect(found[0].schedule.rule == .weekly([6], 180))
+        #expect(found[0].schedule.zone.identifier == "Europe/Berlin")
+        #expect(found[1].schedule.rule == .daily([240]))
+    }
+
+    @Test(arguments: [
+        ("windows: { weekly: {} }", "unknown key"),
+        ("windows: { emergency: { weekly: sun 02:00 } }", "duration"),
+        ("windows: { emergency: { zone: UTC } }", "zone"),
+        ("jobs: [ { name: a, kind: command, arguments: [/bin/true], window: major } ]", "none is declared"),
+        (
+            "windows: { standard: { duration: 5m } }\n"
+                + "  jobs: [ { name: a, kind: command, arguments: [/bin/true], window: standard } ]", "deadline"
+        ),
+        ("admin: { url: \"http://admin.example.com\", tokenFile: t }", "https"),
+        ("admin: { url: \"http://127.0.0.1:8080\" }", "tokenFile"),
+        ("admin: { url: \"http://127.0.0.1:8080\", tokenFile: t, maintenance: mode }", "path"),
+        ("prometheus: { url: \"http://10.0.0.1:9090\" }", "https"),
+    ])
+    func whatIsWrongWithWindowsIsTold(maintenance: String, part: String) throws {
+        let error = #expect(throws: CertsError.self) { try parse(maintenance: maintenance) }
+        #expect(error?.details.count == 1, "\(error?.report ?? "")")
+        #expect(error?.report.contains(part) == true, "\(error?.report ?? "")")
+    }
+
+    @Test func aCertificateWaitsForWindowsThatArePlanned() throws {
+        let windows = "windows: { emergency: {}, standard: {} }"
+        let found = try parse(maintenance: windows, certificate: ", window: standard")
+        #expect(found.certificates.first?.window?.type == .standard)
+        for wrong in ["emergency", "major", "weekly"] {
+            #expect(throws: CertsError.self) { try parse(maintenance: windows, certificate: ", window: \(wrong)") }
+        }
+    }
+
     @Test func aDatabaseElsewhereIsReachedByTLSThatIsChecked() throws {
         let jobs = "- { name: a, kind: temp-sessions }"
         for wrong in [

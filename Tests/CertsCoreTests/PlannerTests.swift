@@ -43,6 +43,65 @@ import Testing
         #expect(item.purpose == .issue)
     }
 
+    // MARK: Windows
+
+    /// Sundays, 02:00 to 04:00 UTC; `issued` is a Friday, 08:00.
+    private static func waiting() throws -> CertificateDeclaration {
+        var declaration = try declaration()
+        declaration.window = WindowDeclaration(.standard, schedule: JobSchedule(.weekly([0], 120)), duration: 7200)
+        return declaration
+    }
+
+    @Test func theRenewalWaitsForTheWindowButNotPastTheEmergencyFloor() throws {
+        let declaration = try Self.waiting()
+        let state = Self.state(declaration, lifetime: 90 * Self.day)
+        let window = try #require(declaration.window)
+        let dueAt = Self.issued.addingTimeInterval(60 * Self.day)
+        let planner = Planner(timerInterval: 3600)
+        let item = planner.item(for: declaration, state: state, at: dueAt)
+        #expect(item.due)
+        #expect(item.blockedUntil == window.next(after: dueAt)?.start)
+        #expect(item.blockedBecause?.contains("standard window") == true)
+        // Day 75 is the floor: the Sunday before it is the last that is waited for.
+        let floor = dueAt.addingTimeInterval(15 * Self.day)
+        let last = try #require(window.occurrences(from: dueAt, to: floor).last)
+        #expect(planner.item(for: declaration, state: state, at: last.start).blockedUntil == nil)
+        #expect(
+            planner.item(for: declaration, state: state, at: last.start.addingTimeInterval(-1)).blockedUntil
+                == last.start)
+        #expect(planner.item(for: declaration, state: state, at: last.end).blockedUntil == nil)
+        #expect(planner.item(for: declaration, state: state, at: last.end).due)
+    }
+
+    @Test func inAWindowWhatIsDueBeforeTheNextOneHasItsTurn() throws {
+        let declaration = try Self.waiting()
+        let state = Self.state(declaration, lifetime: 90 * Self.day)
+        let window = try #require(declaration.window)
+        let planner = Planner(timerInterval: 3600)
+        let dueAt = Self.issued.addingTimeInterval(60 * Self.day)
+        let before = try #require(window.occurrences(from: Self.issued, to: dueAt).last)
+        let item = planner.item(for: declaration, state: state, at: before.start)
+        #expect(item.due && item.blockedUntil == nil)
+        #expect(!planner.item(for: declaration, state: state, at: before.start.addingTimeInterval(-1)).due)
+        // Once renewed, it is not renewed again in the same window, however short its life.
+        let short = Self.state(declaration, lifetime: 6 * Self.day, from: before.start)
+        #expect(!planner.item(for: declaration, state: short, at: before.start.addingTimeInterval(3600)).due)
+    }
+
+    @Test func whatIsBrokenDoesNotWait() throws {
+        let declaration = try Self.waiting()
+        let planner = Planner(timerInterval: 3600)
+        #expect(planner.item(for: declaration, state: nil, at: Self.issued).blockedUntil == nil)
+        let state = Self.state(declaration, lifetime: 90 * Self.day)
+        let late = planner.item(for: declaration, state: state, at: Self.issued.addingTimeInterval(91 * Self.day))
+        #expect(late.due && late.blockedUntil == nil)
+        // Another name is no hurry.
+        var changed = declaration
+        changed.names = [.dns("other.example.com")]
+        let item = planner.item(for: changed, state: state, at: Self.issued)
+        #expect(item.reason == .namesChanged && item.blockedUntil != nil)
+    }
+
     @Test func theHintOfTheCACountsOnlyWhenItIsEarlier() throws {
         let policy = RenewalPolicy()
         let end = Self.issued.addingTimeInterval(90 * Self.day)

@@ -163,8 +163,14 @@ import Testing
     }
 
     @Test func theEndOfTheWindowEndsTheJobThatRuns() async throws {
-        let shop = try await WindowShop.make([("long", ["/bin/sleep", "100"])]) { $0.jobs[0].deadline = 2 }
-        let window = try await shop.open { $0.length = 4 }
+        let shop = try await WindowShop.make([("long", ["/bin/sleep", "300"])]) { $0.jobs[0].deadline = 600 }
+        // Last time it was quick.
+        let before = shop.now().addingTimeInterval(-3600)
+        try await shop.database.finish(
+            JobRun(
+                id: "before", job: shop.maintenance.jobs[0].name, occurrence: nil, startedAt: before, endedAt: before,
+                result: .succeeded, source: .timer, runner: "host:1"))
+        let window = try await shop.open { $0.length = 20 }
         #expect(try await shop.events(window).contains("task failed long"))
         #expect(!shop.server.isOn)
     }

@@ -51,10 +51,13 @@ package struct CertificateDeclaration: Sendable, Hashable {
     package var targets: [Name]
     /// Whether the leaf is deployed with an OCSP response of its issuer's responder (RFC 6066 §8).
     package var staple: Bool
+    /// The windows that its deployments wait for, as long as that is safe; `nil`: they do not wait.
+    package var window: WindowDeclaration?
 
     package init(
         name: Name, subject: Subject = .init(), names: [AlternativeName], key: KeyPolicy = .init(), issuer: Name,
-        otherIssuers: [Name] = [], renewal: RenewalPolicy = .init(), targets: [Name] = [], staple: Bool = false
+        otherIssuers: [Name] = [], renewal: RenewalPolicy = .init(), targets: [Name] = [], staple: Bool = false,
+        window: WindowDeclaration? = nil
     ) {
         self.name = name
         self.subject = subject
@@ -65,6 +68,7 @@ package struct CertificateDeclaration: Sendable, Hashable {
         self.renewal = renewal
         self.targets = targets
         self.staple = staple
+        self.window = window
     }
 
     /// All issuers, in order of preference.

@@ -20,8 +20,9 @@ package struct Planner: Sendable {
             Self.checks.lazy.compactMap { $0(declaration, state, now) }.first
             ?? notServed(declaration, state, now) ?? stapleDue(declaration, state, now)
             ?? Self.byLifetime(declaration, state) ?? Verdict(.notIssued, at: now)
-        let isDue = verdict.at <= now.addingTimeInterval(lookAhead)
-        let rest = state.flatMap { Self.rest(of: $0, at: now) }
+        let seen = WindowView(declaration, state, verdict.reason, at: now)
+        let isDue = verdict.at <= (seen.isOpenUntilNext ?? now).addingTimeInterval(lookAhead)
+        let rest = state.flatMap { Self.rest(of: $0, at: now) } ?? (isDue ? seen.rest : nil)
         var item = PlanItem(
             certificate: declaration.name, dueAt: verdict.at, reason: verdict.reason, purpose: verdict.purpose,
             due: isDue, blockedUntil: rest?.until, blockedBecause: rest?.because,

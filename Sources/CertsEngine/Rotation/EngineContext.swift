@@ -11,6 +11,8 @@ package struct EngineContext: Sendable {
     let declared: [Name: CertificateDeclaration]
     /// Those that are deployed with an OCSP response.
     let stapled: [Name]
+    /// Those whose renewal waits for a window, and may be due in it before their date.
+    let windowed: [Name]
     package var issuers: [Name: any Issuer]
     package var targets: [NodeID: any DeploymentTarget]
     package var revisions: any RevisionStore
@@ -48,6 +50,7 @@ package struct EngineContext: Sendable {
         self.declarations = declarations
         declared = Dictionary(declarations.certificates.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
         stapled = declarations.certificates.filter(\.staple).map(\.name)
+        windowed = declarations.certificates.filter { $0.window != nil }.map(\.name)
         self.issuers = issuers
         self.targets = targets
         self.revisions = revisions

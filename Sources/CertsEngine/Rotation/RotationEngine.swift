@@ -80,9 +80,9 @@ package struct RotationEngine: Sendable {
         let now = context.now
         var names: Set<Name>?
         if scope == .indexed {
-            // The index knows when certificates end, not when their staples do.
+            // The index knows when certificates end, not when their staples do, nor that a window is open.
             let due = try await context.inventory.due(by: now.addingTimeInterval(context.planner.lookAhead))
-            names = Set(due + context.stapled)
+            names = Set(due + context.stapled + context.windowed)
         }
         let items = try await plan(at: now, only: names)
         let (wanted, others) = (items.filter(Self.isWanted), items.filter { !Self.isWanted($0) })

@@ -74,11 +74,12 @@ package actor JobScheduler {
         let turn = JobTurn(
             job.schedule, catchUp: catchUp, last: states[job.name]?.lastOccurrence, delay: delay, now: now)
         var window: String?
-        if job.window != nil, !turn.due.isEmpty {
+        if let type = job.window, !turn.due.isEmpty {
             let admission = try? await gate?.admit(job, at: now, byTimer: true)
             guard let opening = admission?.opening else {
                 // It stays due, also for the next start of the program.
                 next[job.name] = now.addingTimeInterval(Self.gateInterval)
+                await wait(job, until: gate?.next(type, after: now))
                 return
             }
             window = opening.id
@@ -101,6 +102,14 @@ package actor JobScheduler {
             logger.error("the job \(job.name) could not be started: \(CertsError.wrapping(error))")
             next[job.name] = now.addingTimeInterval(Self.pause)
         }
+    }
+
+    /// Keeps when its window begins, for who looks.
+    private func wait(_ job: JobDeclaration, until date: Date?) async {
+        guard var state = states[job.name], let date, state.nextRunAt != date else { return }
+        try? await runner.ledger.plan(job.name, lastOccurrence: state.lastOccurrence, nextRunAt: date)
+        state.nextRunAt = date
+        states[job.name] = state
     }
 
     private func start(_ job: JobDeclaration, _ occurrence: Date, _ window: String?) async throws {

@@ -36,6 +36,11 @@ package struct WindowGate: Sendable {
         return found.max { $0.endsAt < $1.endsAt }
     }
 
+    /// When the next planned window of this type begins; `nil`: that is up to a person.
+    package func next(_ type: WindowType, after now: Date) -> Date? {
+        maintenance.window(type)?.next(after: now)?.start
+    }
+
     /// The median of its last runs, else its deadline; in seconds.
     package func expectedDuration(of job: JobDeclaration) async throws -> TimeInterval {
         let runs = try await jobs.runs(of: job.name, limit: Self.sample * 3)
@@ -65,7 +70,7 @@ package struct WindowGate: Sendable {
     package func admitByHand(_ job: JobDeclaration, at now: Date) async throws -> Opening? {
         let (opening, reason) = try await admit(job, at: now, byTimer: false)
         guard let reason else { return opening }
-        let next = job.window.flatMap { maintenance.window($0) }?.next(after: now)?.start
+        let next = job.window.flatMap { self.next($0, after: now) }
         let time = next.map { "wait for the next one (\(UTC.text($0)))" } ?? "open one with `certs window open`"
         throw CertsError(
             .jobRefused, "the job \(job.name) waits for a window: \(reason)", subject: job.name.rawValue,

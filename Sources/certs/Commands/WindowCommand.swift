@@ -3,8 +3,8 @@ import CertsCore
 import CertsEngine
 import CertsMaintenance
 import CertsStore
-import Dispatch
 import Foundation
+import Synchronization
 
 struct WindowCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -234,22 +234,27 @@ struct WindowCloseCommand: AsyncParsableCommand {
 
 /// Ctrl-C and SIGTERM while a window is open: the mode must go off all the same.
 private struct WindowSignals {
-    private let sources: [any DispatchSourceSignal]
+    private static let isAsked = Atomic(false)
+    private let watch: Task<Void, any Error>
 
     init(_ interrupt: JobInterrupt) {
-        sources = [SIGINT, SIGTERM].map { number in
-            signal(number, SIG_IGN)
-            let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
-            source.setEventHandler {
-                Terminal.note("no further job is begun; the maintenance mode is switched off first")
-                interrupt.set()
+        // Made before the first signal: a handler must not initialise anything (signal-safety(7)).
+        Self.isAsked.store(false, ordering: .relaxed)
+        // Handlers, and not SIG_IGN, which the programs of the jobs would inherit.
+        for number in [SIGINT, SIGTERM] {
+            signal(number) { _ in
+                let text: StaticString = "\nno further job is begun; the maintenance mode is switched off first\n"
+                _ = write(STDERR_FILENO, text.utf8Start, text.utf8CodeUnitCount)
+                WindowSignals.isAsked.store(true, ordering: .relaxed)
             }
-            source.activate()
-            return source
+        }
+        watch = Task {
+            while !Self.isAsked.load(ordering: .relaxed) { try await Task.sleep(for: .milliseconds(100)) }
+            interrupt.set()
         }
     }
 
-    func end() { for source in sources { source.cancel() } }
+    func end() { watch.cancel() }
 
     /// A line for each step.
     @Sendable static func tell(_ event: WindowEvent) {

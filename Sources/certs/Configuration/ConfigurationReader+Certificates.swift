@@ -5,7 +5,7 @@ import Yams
 extension ConfigurationReader {
     private static let certificateKeys = [
         "name", "subject", "dnsNames", "ipAddresses", "emailAddresses", "uris", "key", "keys", "issuer", "renew",
-        "targets", "staple",
+        "targets", "staple", "window",
     ]
 
     mutating func readCertificates(_ top: ConfigurationBlock) {
@@ -38,7 +38,9 @@ extension ConfigurationReader {
             otherIssuers: issuers.dropFirst().map(\.value), renewal: renewal, targets: targets.map(\.value),
             staple: block.flag("staple") ?? false)
         certificates.append(
-            CertificateSource(declaration: declaration, mark: block.mark, targetMarks: targets.map(\.mark)))
+            CertificateSource(
+                declaration: declaration, mark: block.mark, targetMarks: targets.map(\.mark),
+                window: block.text("window")))
     }
 
     private func subject(_ block: ConfigurationBlock) -> Subject {

@@ -88,6 +88,24 @@ extension ConfigurationReader {
         return nil
     }
 
+    /// `window:` of the certificates: windows that come by their time, since nobody opens one for each renewal.
+    mutating func bindCertificates(to windows: [WindowDeclaration]) {
+        for index in certificates.indices {
+            guard let text = certificates[index].window, let type = word(text, "a type of window", WindowType.self)
+            else {
+                continue
+            }
+            guard let window = windows.first(where: { $0.type == type }), window.schedule != nil else {
+                let name = certificates[index].declaration.name
+                problems.add(
+                    text.mark, "the certificate '\(name)' waits for a \(type.rawValue) window, and none is planned",
+                    "write 'windows: { standard: {} }' under `maintenance:`, and 'window: standard' here")
+                continue
+            }
+            certificates[index].declaration.window = window
+        }
+    }
+
     /// `window:` of a job: without a time of its own it runs when the window begins.
     func bind(_ job: inout JobDeclaration, _ block: ConfigurationBlock, _ windows: [WindowDeclaration]) {
         guard let text = block.text("window"), let type = word(text, "a type of window", WindowType.self) else {

@@ -23,6 +23,8 @@ struct ConfigurationReader {
         var declaration: CertificateDeclaration
         var mark: Mark?
         var targetMarks: [Mark?]
+        /// The type of window that it names.
+        var window: Located<String>?
     }
 
     /// A target and the places that the checks point to.
@@ -57,6 +59,8 @@ struct ConfigurationReader {
         readTargets(top)
         readCertificates(top)
         checkReferences()
+        let maintenance = maintenance(top)
+        bindCertificates(to: maintenance.windows)
         let server = server(top)
         checkListeners(server)
         let notifications = notifications(top)
@@ -66,7 +70,7 @@ struct ConfigurationReader {
             issuers: issuers.map(\.value),
             certificates: certificates.map(\.declaration), targets: targets.map(\.declaration), server: server,
             schedule: schedule(top), notifications: notifications, watch: watch(top),
-            maintenance: maintenance(top))
+            maintenance: maintenance)
     }
 
     private func checkVersion(_ top: ConfigurationBlock) {
