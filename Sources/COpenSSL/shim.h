@@ -95,6 +95,21 @@ static inline int certs_PKCS12_mac_iterations(const PKCS12 *file) {
     return (int)count;
 }
 
+// Stack macros over `OPENSSL_sk_*` with casts.
+static inline int certs_sk_PKCS7_num(const STACK_OF(PKCS7) *stack) { return sk_PKCS7_num(stack); }
+static inline PKCS7 *certs_sk_PKCS7_value(const STACK_OF(PKCS7) *stack, int index) { return sk_PKCS7_value(stack, index); }
+static inline void certs_sk_PKCS7_pop_free(STACK_OF(PKCS7) *stack) { sk_PKCS7_pop_free(stack, PKCS7_free); }
+static inline int certs_sk_PKCS12_SAFEBAG_num(const STACK_OF(PKCS12_SAFEBAG) *stack) { return sk_PKCS12_SAFEBAG_num(stack); }
+static inline PKCS12_SAFEBAG *certs_sk_PKCS12_SAFEBAG_value(const STACK_OF(PKCS12_SAFEBAG) *stack, int index) { return sk_PKCS12_SAFEBAG_value(stack, index); }
+static inline void certs_sk_PKCS12_SAFEBAG_pop_free(STACK_OF(PKCS12_SAFEBAG) *stack) { sk_PKCS12_SAFEBAG_pop_free(stack, PKCS12_SAFEBAG_free); }
+
+// The content of a PKCS7 is a union behind its type; NULL where it is of another type or missing.
+static inline const X509_ALGOR *certs_PKCS7_encryption(const PKCS7 *content) {
+    if (OBJ_obj2nid(content->type) != NID_pkcs7_encrypted) { return NULL; }
+    if (!content->d.encrypted || !content->d.encrypted->enc_data) { return NULL; }
+    return content->d.encrypted->enc_data->algorithm;
+}
+
 // OpenSSL exports the item of NameConstraints and its `new` and `free`, but no `d2i` function.
 static inline NAME_CONSTRAINTS *certs_d2i_NAME_CONSTRAINTS(NAME_CONSTRAINTS **value, const unsigned char **in, long length) {
     return (NAME_CONSTRAINTS *)ASN1_item_d2i((ASN1_VALUE **)value, in, length, ASN1_ITEM_rptr(NAME_CONSTRAINTS));

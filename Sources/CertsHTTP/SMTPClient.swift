@@ -40,23 +40,27 @@ package struct SMTPClient: Sendable {
     /// - Parameters:
     ///   - message: header and body, lines ended by CR LF; the end of the message is marked by libcurl.
     ///   - from: the envelope's sender, a plain address.
-    /// - Throws: `notification.failed`.
+    /// - Throws: ``SMTPFailure``.
     package func send(_ message: Data, from: String, to recipients: [String]) async throws {
         let client = self
-        try await BlockingPool.network.run { try client.sendBlocking(message, from: from, to: recipients) }
+        try await BlockingPool.network.run {
+            do {
+                try client.sendBlocking(message, from: from, to: recipients)
+            } catch let error as CertsError {
+                throw SMTPFailure.unusable(error)
+            }
+        }
     }
 
     private var server: String { host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)" }
 
-    private func sendBlocking(_ message: Data, from: String, to recipients: [String]) throws(CertsError) {
+    private func sendBlocking(_ message: Data, from: String, to recipients: [String]) throws {
         // A line break would begin a command of its own.
         let texts = [host, from] + recipients
         guard texts.allSatisfy({ $0.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7f && $0 != 0x3c && $0 != 0x3e } }),
             HTTPClient.isInitialized
         else {
-            throw CertsError(
-                .notificationFailed, "an address for \(TerminalText.sanitized(server)) has characters that none has",
-                hint: "correct the configuration")
+            throw SMTPFailure.badAddress(server: TerminalText.sanitized(server))
         }
         let handle = try EasyHandle()
         try configure(handle)
@@ -66,10 +70,7 @@ package struct SMTPClient: Sendable {
         let received = ReceivedBytes(limits: .init(deadline: deadline))
         let code = handle.perform(received)
         guard code != CURLE_OK else { return }
-        let advice = advice(code)
-        throw CertsError(
-            .notificationFailed, "the mail server \(server) did not take the message: \(handle.reason(code))",
-            subject: server, hint: advice, retry: .later)
+        throw SMTPFailure.notTaken(server: server, reason: handle.reason(code), hint: advice(code))
     }
 
     private func configure(_ handle: EasyHandle) throws(CertsError) {
@@ -103,4 +104,16 @@ package struct SMTPClient: Sendable {
         default: HTTPFailure.advice(code, caFile: caFile, unixSocket: nil).hint
         }
     }
+}
+
+/// Why a mail was not handed over.
+package enum SMTPFailure: Error {
+    /// An address, or the name of the server, has a character that none has: a line break would be a command of its own.
+    case badAddress(server: String)
+    /// - Parameters:
+    ///   - reason: what the server, or libcurl, said.
+    ///   - hint: the next step.
+    case notTaken(server: String, reason: String, hint: String)
+    /// libcurl cannot be used as it is.
+    case unusable(CertsError)
 }

@@ -29,7 +29,26 @@ package struct EmailChannel: NotificationChannel {
             client.credentials = (user, try await BlockingPool.shared.run(password))
         }
         let text = EmailText.make(message, from: declaration.from, to: declaration.to)
-        try await client.send(text, from: declaration.from, to: declaration.to)
+        do {
+            try await client.send(text, from: declaration.from, to: declaration.to)
+        } catch let failure as SMTPFailure {
+            throw Self.error(failure)
+        }
+    }
+
+    private static func error(_ failure: SMTPFailure) -> CertsError {
+        switch failure {
+        case .badAddress(let server):
+            CertsError(
+                .notificationFailed, "an address for \(server) has characters that none has",
+                hint: "correct the configuration")
+        case .notTaken(let server, let reason, let hint):
+            CertsError(
+                .notificationFailed, "the mail server \(server) did not take the message: \(reason)", subject: server,
+                hint: hint, retry: .later)
+        case .unusable(let error):
+            CertsError(.notificationFailed, error.message, subject: error.subject, hint: error.hint, retry: .later)
+        }
     }
 
     private var security: SMTPClient.Security {

@@ -40,8 +40,10 @@ struct Certs: AsyncParsableCommand {
         signal(SIGPIPE, SIG_IGN)
         ProcessLimits.raiseOpenFiles()
         ProcessLimits.forgetDatabaseEnvironment()
+        var isLog = LogFormat.asked == .json
         do {
             var command = try parseAsRoot()
+            isLog = Self.isLog(command)
             if var asynchronous = command as? any AsyncParsableCommand {
                 try await asynchronous.run()
             } else {
@@ -50,11 +52,28 @@ struct Certs: AsyncParsableCommand {
         } catch let status as ExitStatus {
             Foundation.exit(status.rawValue)
         } catch let error as CertsError {
-            Terminal.complain(error)
+            Terminal.complain(error, isJSON: isLog)
             Foundation.exit(ExitStatus(error).rawValue)
         } catch {
-            exit(withError: error)
+            end(with: error, isLog: isLog)
         }
+    }
+
+    /// Whether the error that ends the command is an event of a log.
+    private static func isLog(_ command: any ParsableCommand) -> Bool {
+        (command as? any LoggingCommand)?.global.logFormat.isJSON ?? (LogFormat.asked == .json)
+    }
+
+    /// Help, the version, a command line that is not understood, and whatever else is thrown.
+    private static func end(with error: any Error, isLog: Bool) -> Never {
+        let code = exitCode(for: error)
+        guard isLog, code != .success else { exit(withError: error) }
+        let text = message(for: error)
+        let failure = CertsError(
+            code == .validationFailure ? .usage : .internal, text.isEmpty ? "\(error)" : text,
+            hint: code == .validationFailure ? "see `certs COMMAND --help`" : nil)
+        Terminal.complain(failure, isJSON: true)
+        Foundation.exit(code.rawValue)
     }
 }
 

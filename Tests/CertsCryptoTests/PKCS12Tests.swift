@@ -77,4 +77,82 @@ import Testing
         #expect(throws: CertsError(.certificateMalformed, "")) { try PKCS12.read(bytes, passphrase: Secret("sesame")) }
         #expect(ContinuousClock.now - start < .seconds(60), "hours would be needed to count to the end")
     }
+
+    @Test func countsTheIterationsOfWhatIsEncryptedInside() throws {
+        // The integrity check counts to 1; the key and the certificates ask for less than the limit each, and more together.
+        var (bytes, _, _) = try export("-iter 65537 -nomaciter")
+        var raised = 0
+        while let count = bytes.range(of: Data([0x02, 0x03, 0x01, 0x00, 0x01])) {
+            bytes.replaceSubrange(count, with: [0x02, 0x03, 0x7f, 0xff, 0xff])
+            raised += 1
+        }
+        #expect(raised == 2)
+        let refused = #expect(throws: CertsError.self) { try PKCS12.read(bytes, passphrase: Secret("sesame")) }
+        #expect(refused?.code == .certificateMalformed && refused?.message.contains("iterations") == true)
+        #expect(CertificateFile.facts(in: bytes, passphrase: Secret("sesame")).problem == .malformed)
+    }
+
+    @Test("A key that is encrypted within an encrypted part counts as well", arguments: ["pbkdf2", "pbkdf1", "scrypt"])
+    func countsTheIterationsOfTheInnermost(_ derivation: String) throws {
+        let directory = try TemporaryDirectory()
+        try directory.write(Self.nested, to: "nested.py")
+        for (size, isAllowed) in [("large", false), ("small", true)] {
+            let made = try Tool.run("python3", "nested.py", derivation, size, directory: directory.path)
+            try #require(made.status == 0, "\(made.output)")
+            let bytes = try Data(contentsOf: directory.url.appending(path: "nested.p12"))
+            let start = ContinuousClock.now
+            let refused = #expect(throws: CertsError.self) { try PKCS12.read(bytes, passphrase: Secret("sesame")) }
+            #expect(refused?.code == .certificateMalformed)
+            #expect(refused?.message.contains("iterations") == !isAllowed, "\(refused?.message ?? "")")
+            #expect(ContinuousClock.now - start < .seconds(60), "hours would be needed to count to the end")
+        }
+    }
+
+    /// Writes a file (RFC 7292) whose encrypted part holds a key that is encrypted once more, with as many iterations as is
+    /// asked for. That key itself is nonsense.
+    private static let nested = """
+        import hashlib, subprocess, sys
+        def der(tag, *parts):
+            body = b"".join(parts)
+            size = len(body)
+            length = bytes([size]) if size < 128 else bytes([0x82, size >> 8, size & 255])
+            return bytes([tag]) + length + body
+        def oid(text):
+            numbers = [int(word) for word in text.split(".")]
+            body = [numbers[0] * 40 + numbers[1]]
+            for number in numbers[2:]:
+                part = [number & 127]
+                while number > 127:
+                    number >>= 7
+                    part.insert(0, 128 | number & 127)
+                body += part
+            return der(6, bytes(body))
+        def integer(value): return der(2, value.to_bytes(value.bit_length() // 8 + 1, "big"))
+        def octets(body): return der(4, body)
+        def sequence(*parts): return der(0x30, *parts)
+        salt, iv = b"12345678", b"0123456789abcdef"
+        sha256 = sequence(oid("1.2.840.113549.2.9"), der(5))
+        def pbes2(kdf):
+            return sequence(oid("1.2.840.113549.1.5.13"), sequence(kdf, sequence(oid("2.16.840.1.101.3.4.1.42"), octets(iv))))
+        def pbkdf2(count):
+            return sequence(oid("1.2.840.113549.1.5.12"), sequence(octets(salt), integer(count), sha256))
+        def scrypt(cost, parallel):
+            return sequence(oid("1.3.6.1.4.1.11591.4.11"), sequence(octets(salt), integer(cost), integer(1), integer(parallel)))
+        kind, is_large = sys.argv[1], sys.argv[2] == "large"
+        inner = {
+            "pbkdf2": pbes2(pbkdf2(2**31 - 1 if is_large else 1000)),
+            "pbkdf1": sequence(oid("1.2.840.113549.1.12.1.3"), sequence(octets(salt), integer(2**31 - 1 if is_large else 1000))),
+            "scrypt": pbes2(scrypt(2**17 if is_large else 2**4, 2**16 if is_large else 1)),
+        }[kind]
+        bag = sequence(oid("1.2.840.113549.1.12.10.1.2"), der(0xa0, sequence(inner, octets(b"x" * 32))))
+        key = hashlib.pbkdf2_hmac("sha256", b"sesame", salt, 2048, 32)
+        closed = subprocess.run(
+            ["openssl", "enc", "-aes-256-cbc", "-K", key.hex(), "-iv", iv.hex()], input=sequence(bag), capture_output=True,
+            check=True).stdout
+        data = oid("1.2.840.113549.1.7.1")
+        encrypted = sequence(integer(0), sequence(data, pbes2(pbkdf2(2048)), der(0x80, closed)))
+        parts = sequence(sequence(oid("1.2.840.113549.1.7.6"), der(0xa0, encrypted)))
+        with open("nested.p12", "wb") as file:
+            file.write(sequence(integer(3), sequence(data, der(0xa0, octets(parts)))))
+        """
 }

@@ -4,6 +4,7 @@ import CertsEngine
 import CertsStore
 import CertsTesting
 import Foundation
+import Synchronization
 import Testing
 
 @Suite struct CertificateScannerTests {
@@ -126,5 +127,89 @@ import Testing
         try FileManager.default.removeItem(atPath: scene.root.path("old"))
         #expect(try await scene.scanner.scan(scene.root.path("old")).removed == 1)
         #expect(try await scene.world.database.scannedFiles().isEmpty)
+    }
+
+    @Test func namesThatDifferOnlyInTheirNormalFormAreTwoFiles() async throws {
+        let scene = try await Scene()
+        let names = ["caf\u{e9}.pem", "cafe\u{301}.pem"]
+        for name in names { try scene.add(name, "\(name.unicodeScalars.count).example") }
+        let now = Date().addingTimeInterval(60)
+        #expect(try await scene.scanner.scan(scene.root.path, now: now).read == 2)
+        #expect(try await scene.world.database.scannedFiles().count == 2)
+        let again = try await scene.scanner.scan(scene.root.path, now: now)
+        #expect((again.found, again.read, again.isChanged) == (2, 0, false))
+        try FileManager.default.removeItem(atPath: scene.root.path(names[1]))
+        #expect(try await scene.scanner.scan(scene.root.path, now: now).removed == 1)
+        let left = try await scene.world.database.scannedFiles()
+        #expect(left.map { Array($0.path.utf8) } == [Array(scene.root.path(names[0]).utf8)])
+        #expect(left.map(\.record?.dnsNames) == [["8.example"]])
+    }
+
+    @Test func whetherTheChainWasValidStaysWhileTheFileCannotBeRead() async throws {
+        let scene = try await Scene()
+        let (leaf, other) = (try scene.pki.leaf(["a.example"]), try TestPKI())
+        try scene.root.write(
+            Data((leaf.certificate.pem + other.intermediate.certificate.pem).utf8), to: "broken.pem")
+        try scene.root.write(
+            Data((leaf.certificate.pem + scene.pki.intermediate.certificate.pem).utf8), to: "whole.pem")
+        _ = try await scene.scanner.scan(scene.root.path)
+        let before = try await scene.world.database.scannedFiles()
+        #expect(before.map(\.facts.isChainValid) == [false, true])
+        for name in ["broken.pem", "whole.pem"] { try scene.root.write(Data("garbage".utf8), to: name) }
+        _ = try await scene.scanner.scan(scene.root.path)
+        let after = try await scene.world.database.scannedFiles()
+        #expect(after.allSatisfy { $0.problem != nil })
+        #expect(after.map(\.facts.isChainValid) == [false, true])
+        #expect(after.map(\.facts.chainNotAfter) == before.map(\.facts.chainNotAfter))
+    }
+
+    /// The files of the disk, counting how often each was read.
+    final class CountingFiles: WatchedFiles {
+        private let counts = Mutex<[String: Int]>([:])
+        func reads(of name: String) -> Int { counts.withLock { $0[name] ?? 0 } }
+
+        func walk(_ root: String, suffixes: [String], limits: WalkLimits) async throws -> WatchedTree {
+            try await FileWalker().walk(root, suffixes: suffixes, limits: limits)
+        }
+
+        func read(_ path: String, limit: Int) async throws -> WatchedFile {
+            counts.withLock { $0[URL(filePath: path).lastPathComponent, default: 0] += 1 }
+            return try await FileWalker().read(path, limit: limit)
+        }
+    }
+
+    @Test func aPassphraseThatDoesNotFitIsTriedOnceUntilItOrTheFileChanges() async throws {
+        let (world, root, pki) = (try await EngineWorld(), try TemporaryDirectory(), try TestPKI())
+        let leaf = try pki.leaf(["a.example"])
+        try root.write(leaf.keyPEM, to: "key")
+        try root.write(leaf.certificate.pem, to: "leaf")
+        func export(_ passphrase: String) throws {
+            let made = try Tool.run(
+                "openssl", "pkcs12", "-export", "-inkey", "key", "-in", "leaf", "-passout", "pass:\(passphrase)",
+                "-out",
+                "a.p12", directory: root.path)
+            try #require(made.status == 0, "\(made.output)")
+        }
+        try export("sesame")
+        let files = CountingFiles()
+        let scanner = CertificateScanner(files: files, inventory: world.database)
+        var directory = WatchedDirectory(name: try Name("w"), path: root.path)
+        func look(_ times: Int = 3) async throws -> WatchReason? {
+            // Later than whatever was written: the file is settled.
+            let now = Date().addingTimeInterval(60)
+            for _ in 0..<times { _ = try await scanner.scan(root.path, as: directory, now: now) }
+            return try await world.database.scannedFiles().first?.problem
+        }
+        #expect(try await look() == .noPassphrase)
+        #expect(files.reads(of: "a.p12") == 1)
+        directory.passphraseFile = try root.write("open", to: "passphrase")
+        #expect(try await look() == .badPassphrase)
+        #expect(files.reads(of: "a.p12") == 2)
+        try export("barley")
+        #expect(try await look() == .badPassphrase)
+        #expect(files.reads(of: "a.p12") == 3)
+        try root.write("barley", to: "passphrase")
+        #expect(try await look() == nil)
+        #expect(files.reads(of: "a.p12") == 4)
     }
 }

@@ -113,6 +113,10 @@ import Testing
                 value("certs_certificates{state=\"\(state.rawValue)\"}") == entries.count { $0.state == state },
                 "\(state)")
         }
+        #expect(
+            StatusReport(certificates: entries).counts.allSatisfy { one in
+                value("certs_certificates{state=\"\(one.state.rawValue)\"}") == one.count
+            })
         let dated = entries.filter { $0.daysLeft != nil }
         let days = samples.filter { $0.name == "ssl_cert_expiry_days" }
         #expect(days.count == dated.count)

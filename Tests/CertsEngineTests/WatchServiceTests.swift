@@ -16,7 +16,7 @@ import Testing
 
         func scannedFiles() async throws -> [ScannedFile] { [] }
         func forEachScannedFile(_ body: @escaping @Sendable (ScannedFile) throws -> Void) async throws {}
-        func knownFiles() async throws -> [String: ScannedFile.Known] { [:] }
+        func knownFiles() async throws -> [PathKey: ScannedFile.Known] { [:] }
         func scannedFiles(at paths: [String]) async throws -> [ScannedFile] { [] }
         func replaceScannedFiles(
             below root: String, changed: [ScannedFile], removed: [String], source: WatchSourceRecord,

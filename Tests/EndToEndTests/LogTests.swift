@@ -42,6 +42,34 @@ import Testing
         #expect(try await scene.certs("rotate", "--log-format", "xml").status == 64)
     }
 
+    @Test(arguments: [
+        ["rotate"], ["serve"], ["status", "--log-format", "json"], ["status", "--log-format=json", "nobody"],
+        ["rotate", "--no-such-option", "--log-format", "json"],
+    ]) func `an error that ends a command is an event of the log, too`(_ arguments: [String]) async throws {
+        struct Event: Decodable {
+            let at: String
+            let level: String
+            let code: String
+            let message: String
+            let hint: String?
+        }
+        let directory = try TemporaryDirectory()
+        let configuration = try directory.write("version: 1\ncertificates: \"none\"\nwrong: [\n", to: "certs.yml")
+        let outcome = try await RotationScene.program(arguments + ["--config", configuration]).run()
+        #expect(outcome.status == (arguments.contains("--no-such-option") ? 64 : 1), "\(outcome.all)")
+        #expect(outcome.text.isEmpty)
+        let lines = outcome.errors.split(separator: "\n")
+        #expect(!lines.isEmpty)
+        let events = try lines.map { try JSONDecoder().decode(Event.self, from: Data($0.utf8)) }
+        #expect(events.last?.level == "error")
+        #expect(events.last?.code == (outcome.status == 64 ? "usage" : "configuration.invalid"))
+        #expect(events.last?.hint != nil)
+        let text = try await RotationScene.program(
+            ["rotate", "--log-format", "text", "--config", configuration]
+        ).run()
+        #expect(text.errors.hasPrefix("certs: "))
+    }
+
     @Test func `a full log of each issuer and channel has no secret in it`() async throws {
         let macKey = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"
         let directory = try TemporaryDirectory()

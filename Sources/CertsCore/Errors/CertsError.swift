@@ -79,10 +79,10 @@ extension CertsError: Equatable, CustomStringConvertible {
     package static func == (left: CertsError, right: CertsError) -> Bool { left.code == right.code }
 
     /// `message (cause): details; next step`, on one line, with nothing a terminal could interpret.
-    package var description: String {
-        let problems = details.isEmpty ? "" : ": " + details.joined(separator: "; ")
-        return TerminalText.sanitized(headline + problems + (hint.map { "; \($0)" } ?? ""))
-    }
+    package var description: String { TerminalText.sanitized(problem + (hint.map { "; \($0)" } ?? "")) }
+
+    /// `message (cause): details`, as it is.
+    package var problem: String { headline + (details.isEmpty ? "" : ": " + details.joined(separator: "; ")) }
 
     /// The same for a terminal: the message, each detail on a line of its own, the next step last.
     package var report: String {

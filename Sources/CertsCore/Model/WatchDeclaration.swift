@@ -19,7 +19,7 @@ package struct WatchedDirectory: Sendable, Hashable {
 
     /// Whether a file belongs to it.
     package func covers(_ file: String) -> Bool {
-        file == path || file.path(below: path) != nil
+        PathKey(file) == PathKey(path) || file.path(below: path) != nil
     }
 }
 

@@ -22,11 +22,11 @@ package struct WatchedFacts: Sendable, Hashable {
         self.problem = problem
     }
 
-    /// The dates that were last known stay while the input cannot be read: one that is missing would end an alarm just when
-    /// things get worse.
+    /// The dates that were last known, and whether the chain was valid, stay while the input cannot be read: what is missing
+    /// would end an alarm just when things get worse.
     package mutating func keep(_ known: WatchedFacts) {
         guard problem != nil, record == nil else { return }
-        (record, chainNotAfter) = (known.record, known.chainNotAfter)
+        (record, chainNotAfter, isChainValid) = (known.record, known.chainNotAfter, known.isChainValid)
     }
 
     package func condition(at now: Date) -> CertificateState.Condition {

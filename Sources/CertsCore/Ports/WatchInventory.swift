@@ -5,7 +5,7 @@ package protocol WatchInventory: Sendable {
     /// Calls `body` with each, by path; one is in memory at a time.
     func forEachScannedFile(_ body: @escaping @Sendable (ScannedFile) throws -> Void) async throws
     /// The files by path, without what is in them: all that a scan needs to know what has changed.
-    func knownFiles() async throws -> [String: ScannedFile.Known]
+    func knownFiles() async throws -> [PathKey: ScannedFile.Known]
     /// Those of the files at these paths that are known.
     func scannedFiles(at paths: [String]) async throws -> [ScannedFile]
     /// Replaces what is known of the files below `root`, and counts what is bad of `source`, in one transaction. A file

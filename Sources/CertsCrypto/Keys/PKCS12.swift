@@ -6,8 +6,8 @@ package import Foundation
 package enum PKCS12 {
     /// The largest file that is read.
     package static let maximumSize = 1 << 20
-    /// The highest iteration count of the integrity check; a hostile file could ask for hours.
-    static let maximumIterations: Int32 = 10_000_000
+    /// The highest iteration count of all key derivations together; a hostile file could ask for hours.
+    static let maximumIterations: Int64 = 10_000_000
 
     /// The first key and all certificates, the key's own certificate first. Blocking: costs the key derivation.
     ///
@@ -38,12 +38,34 @@ package enum PKCS12 {
             throw .openSSL(
                 .certificateMalformed, "these bytes are not a PKCS#12 file", hint: "give a .p12 or .pfx file")
         }
-        guard certs_PKCS12_mac_iterations(file) <= maximumIterations else {
+        try checkCost(of: file, passphrase)
+        return try open(file, passphrase)
+    }
+
+    /// Refuses a file that would take hours, before any of them is spent.
+    private static func checkCost(of file: OpaquePointer, _ passphrase: Secret?) throws(CertsError) {
+        func check(_ cost: DerivationCost) throws(CertsError) {
+            guard cost.iterations > maximumIterations else { return }
+            OpenSSLErrors.clear()
             throw CertsError(
                 .certificateMalformed, "the PKCS#12 file asks for more than \(maximumIterations) iterations",
                 hint: "export it again")
         }
-        return try open(file, passphrase)
+        var cost = DerivationCost()
+        if PKCS12_mac_present(file) == 1 {
+            cost.add(Int64(certs_PKCS12_mac_iterations(file)))
+            var algorithm: UnsafePointer<X509_ALGOR>?
+            PKCS12_get0_mac(nil, &algorithm, nil, nil, file)
+            cost.add(algorithm)
+        }
+        // What cannot be unpacked is told by who opens it.
+        guard let parts = PKCS12_unpack_authsafes(file) else { return try check(cost) }
+        defer { certs_sk_PKCS7_pop_free(parts) }
+        cost.add(openPartsOf: parts)
+        try check(cost)
+        withPassphrase(passphrase) { cost.add(closedPartsOf: parts, passphrase: $0) }
+        OpenSSLErrors.clear()
+        try check(cost)
     }
 
     private static func open(

@@ -139,7 +139,20 @@ extension StatusReport.Entry {
     }
 }
 
+extension StatusReport {
+    /// How many certificates are in each state, none left out: the samples of `certs_certificates`.
+    package var counts: [(state: CertificateState.Condition, count: Int)] {
+        let known = certificates.reduce(into: [:]) { $0[$1.state, default: 0] += 1 }
+        return CertificateState.Condition.allCases.map { ($0, known[$0] ?? 0) }
+    }
+}
+
 extension StatusReport.Entry {
+    /// Whether an endpoint of ours was asked, and shows no certificate.
+    package var isUnseen: Bool {
+        sha256 != nil && targets.contains { target in target.endpoints.contains { $0.servedSha256 == nil } }
+    }
+
     /// Whether an endpoint was last seen serving another certificate.
     package var isWronglyServed: Bool {
         targets.contains { target in target.endpoints.contains { $0.matches == false } }
@@ -202,6 +215,14 @@ extension RotationEngine {
         var report = StatusReport(certificates: StatusReport.Entry.byUrgency(entries))
         report.channels = try await channelStatus()
         return report
+    }
+
+    /// The declared sources of watched certificates that could not be looked at last time: their `certs_source_up` is 0. One
+    /// that was not looked at yet is left out: without the service nobody looks.
+    package func downSources() async throws -> [String] {
+        let declared = Set(
+            context.declarations.watch.directories.map(\.name.rawValue) + [WatchDeclaration.endpointSource])
+        return try await context.inventory.watchSources().filter { !$0.isUp && declared.contains($0.name) }.map(\.name)
     }
 
     private func watchedEntries(at now: Date) async throws -> [StatusReport.Entry] {

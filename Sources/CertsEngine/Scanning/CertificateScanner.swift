@@ -6,6 +6,7 @@ package import Foundation
 package struct CertificateScanner: Sendable {
     let files: any WatchedFiles
     let inventory: any WatchInventory
+    private let trials = PassphraseTrials()
 
     package init(files: any WatchedFiles, inventory: any WatchInventory) {
         self.files = files
@@ -50,7 +51,9 @@ package struct CertificateScanner: Sendable {
     {
         let limits = WalkLimits(isRecursive: directory?.isRecursive ?? true)
         let tree = try await files.walk(root, suffixes: Self.suffixes, limits: limits)
-        let known = try await inventory.knownFiles().filter { $0.key == root || $0.key.path(below: root) != nil }
+        let known = try await inventory.knownFiles().filter { path, _ in
+            path == PathKey(root) || path.path.path(below: root) != nil
+        }
         let source = directory?.name.rawValue ?? WatchDeclaration.handScanned
         if let failure = tree.rootFailure {
             guard directory != nil else { return try await forget(failure, known, root, now) }
@@ -59,9 +62,15 @@ package struct CertificateScanner: Sendable {
 
         let passphrase = await passphrase(directory?.passphraseFile)
         let due = tree.files.filter { entry in
-            guard let before = known[entry.path] else { return true }
-            // A passphrase, or a right, may be there by now, without a trace in the stamp.
-            let mayBeCured = [.noPassphrase, .badPassphrase, .permissionDenied, .readFailed].contains(before.problem)
+            guard let before = known[PathKey(entry.path)] else { return true }
+            // A right, or another passphrase, may be there by now, without a trace in the stamp. The same one is not tried
+            // again: that costs as much as the file wants.
+            let mayBeCured =
+                switch before.problem {
+                case .permissionDenied, .readFailed: true
+                case .noPassphrase, .badPassphrase: !trials.contain(entry.path, entry.stamp, passphrase)
+                default: false
+                }
             return before.stamp != entry.stamp || !before.isSettled || mayBeCured
                 || (directory != nil && before.source != directory?.name)
         }
@@ -69,22 +78,24 @@ package struct CertificateScanner: Sendable {
         for start in stride(from: 0, to: due.count, by: Self.batch) {
             let part = due[start..<min(start + Self.batch, due.count)]
             if start > 0 { try await flush(&changes, source, root, now) }
-            changes.know(try await inventory.scannedFiles(at: part.map(\.path).filter { known[$0] != nil }))
+            changes.know(try await inventory.scannedFiles(at: part.map(\.path).filter { known[PathKey($0)] != nil }))
             for file in await read(part, directory?.name, passphrase, now) { changes.add(file) }
         }
-        changes.know(try await inventory.scannedFiles(at: tree.problems.map(\.path).filter { known[$0] != nil }))
+        changes.know(
+            try await inventory.scannedFiles(at: tree.problems.map(\.path).filter { known[PathKey($0)] != nil }))
         for problem in tree.problems {
             changes.add(
                 ScannedFile(
                     path: problem.path, source: directory?.name, stamp: problem.stamp,
-                    facts: WatchedFacts(problem: problem.failure.reason)), before: known[problem.path])
+                    facts: WatchedFacts(problem: problem.failure.reason)), before: known[PathKey(problem.path)])
         }
-        let present = Set(tree.files.map(\.path) + tree.problems.map(\.path))
+        let present = Set((tree.files.map(\.path) + tree.problems.map(\.path)).map { PathKey($0) })
         let hidden = tree.problems.filter(\.isDirectory).map(\.path)
         let removed = known.filter { path, file in
-            !present.contains(path) && !hidden.contains { path.path(below: $0) != nil }
-                && isOurs(path, file, root, directory)
-        }.map(\.key)
+            !present.contains(path) && !hidden.contains { path.path.path(below: $0) != nil }
+                && isOurs(path.path, file, root, directory)
+        }.map(\.key.path)
+        trials.forget(removed)
         try await save(changes, removed, WatchSourceRecord(name: source, isUp: true, lookedAt: now), root)
         return Summary(
             found: tree.files.count, read: changes.contents, unreadable: changes.unreadable, removed: removed.count,
@@ -100,11 +111,11 @@ package struct CertificateScanner: Sendable {
         private(set) var contents = 0
         private(set) var unreadable = 0
         private(set) var isChanged = false
-        private var before: [String: ScannedFile] = [:]
+        private var before: [PathKey: ScannedFile] = [:]
 
         /// Takes what was known of the files that are added next.
         mutating func know(_ files: [ScannedFile]) {
-            before = Dictionary(files.map { ($0.path, $0) }, uniquingKeysWith: { first, _ in first })
+            before = Dictionary(files.map { (PathKey($0.path), $0) }, uniquingKeysWith: { first, _ in first })
         }
 
         /// What has been added so far is written.
@@ -112,7 +123,7 @@ package struct CertificateScanner: Sendable {
 
         mutating func add(_ file: ScannedFile) {
             var file = file
-            let known = before[file.path]
+            let known = before[PathKey(file.path)]
             let isSame = known.map { $0.digest == file.digest && $0.problem == file.problem } ?? false
             if let known { file.facts.keep(known.facts) }
             if !isSame {
@@ -130,7 +141,7 @@ package struct CertificateScanner: Sendable {
         /// Something that has no contents.
         mutating func add(_ file: ScannedFile, before known: ScannedFile.Known?) {
             var file = file
-            if let before = before[file.path] { file.facts.keep(before.facts) }
+            if let before = before[PathKey(file.path)] { file.facts.keep(before.facts) }
             let isOwn = file.source == nil || known?.source == file.source
             if known?.problem == file.problem, known?.stamp == file.stamp, isOwn { return }
             if known?.problem != file.problem { count(file.problem) }
@@ -184,11 +195,11 @@ package struct CertificateScanner: Sendable {
     /// A directory that was named by hand and cannot be looked at: the exit code tells it. One that is gone takes what was
     /// found there by hand with it.
     private func forget(
-        _ failure: WatchFailure, _ known: [String: ScannedFile.Known], _ root: String, _ now: Date
+        _ failure: WatchFailure, _ known: [PathKey: ScannedFile.Known], _ root: String, _ now: Date
     ) async throws -> Summary {
         var summary = Summary()
         summary.failure = failure
-        let gone = failure.reason == .notFound ? known.filter { $0.value.source == nil }.map(\.key) : []
+        let gone = failure.reason == .notFound ? known.filter { $0.value.source == nil }.map(\.key.path) : []
         guard !gone.isEmpty else { return summary }
         (summary.removed, summary.isChanged) = (gone.count, true)
         let source = WatchSourceRecord(name: WatchDeclaration.handScanned, isUp: true, lookedAt: now)
@@ -243,6 +254,7 @@ package struct CertificateScanner: Sendable {
                     CertificateFile.facts(in: bytes, passphrase: passphrase)
                 }
                 file.facts = facts ?? WatchedFacts(problem: .readFailed)
+                trials.note(file.path, file.stamp, passphrase, file.facts.problem)
             }
             records.append(file)
         }

@@ -11,7 +11,7 @@ package final class DirectoryInotify: DirectoryNotifications {
     private let descriptor: Descriptor
     private let pool = BlockingPool(name: "certs.inotify", width: 1)
     /// By path; a directory that was replaced under its name gets a new number from the kernel.
-    private let watched = Mutex<[String: CInt]>([:])
+    private let watched = Mutex<[PathKey: CInt]>([:])
     private static let mask = UInt32(
         IN_CLOSE_WRITE | IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_ATTRIB | IN_DELETE_SELF
             | IN_MOVE_SELF)
@@ -31,7 +31,7 @@ package final class DirectoryInotify: DirectoryNotifications {
         let wanted = directories.prefix(Self.limit)
         try? await pool.run { [self] in
             watched.withLock { watched in
-                let keep = Set(wanted)
+                let keep = Set(wanted.map { PathKey($0) })
                 for (path, number) in watched where !keep.contains(path) {
                     inotify_rm_watch(descriptor.raw, number)
                     watched[path] = nil
@@ -39,7 +39,7 @@ package final class DirectoryInotify: DirectoryNotifications {
                 // Adding again what is there changes nothing, and finds a directory that was replaced.
                 for path in wanted {
                     let number = inotify_add_watch(descriptor.raw, path, Self.mask | UInt32(IN_ONLYDIR))
-                    if number >= 0 { watched[path] = number }
+                    if number >= 0 { watched[PathKey(path)] = number }
                 }
             }
         }

@@ -29,13 +29,13 @@ extension Database: WatchInventory {
         }
     }
 
-    package func knownFiles() async throws -> [String: ScannedFile.Known] {
+    package func knownFiles() async throws -> [PathKey: ScannedFile.Known] {
         try await read { database in
             let sql = "SELECT path, device, inode, size, modified, changed, problem, source, is_settled FROM file"
             let cursor = try Row.fetchCursor(database, sql: sql)
-            var known: [String: ScannedFile.Known] = [:]
+            var known: [PathKey: ScannedFile.Known] = [:]
             while let row = try cursor.next() {
-                known[try row.decode(atIndex: 0)] = ScannedFile.Known(
+                known[PathKey(try row.decode(atIndex: 0))] = ScannedFile.Known(
                     source: try row.decode(String?.self, atIndex: 7).map { try Name($0) },
                     stamp: try FileStamp(row: row), isSettled: try row.decode(atIndex: 8),
                     problem: WatchReason(stored: try row.decode(atIndex: 6)))
@@ -49,7 +49,9 @@ extension Database: WatchInventory {
         below root: String, changed: [ScannedFile], removed: [String], source: WatchSourceRecord,
         errors: [WatchReason: Int]
     ) async throws {
-        if let stray = (changed.map(\.path) + removed).first(where: { $0 != root && $0.path(below: root) == nil }) {
+        if let stray = (changed.map(\.path) + removed).first(where: {
+            PathKey($0) != PathKey(root) && $0.path(below: root) == nil
+        }) {
             throw CertsError(.internal, "\(stray) is not below \(root)", subject: stray)
         }
         try await write { database in

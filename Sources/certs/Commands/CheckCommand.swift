@@ -74,7 +74,8 @@ struct CheckCommand: AsyncParsableCommand {
             let assembly = try await Assembly.make(global, create: false)
             if live { try await assembly.engine.observe() }
             let now = Date()
-            result = PluginResult(try await assembly.engine.status(at: now), at: now)
+            let down = try await assembly.engine.downSources()
+            result = PluginResult(try await assembly.engine.status(at: now), downSources: down, at: now)
         } catch {
             result = PluginResult(unknown: CertsError.wrapping(error))
         }

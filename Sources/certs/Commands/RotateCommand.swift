@@ -3,7 +3,7 @@ import CertsCore
 import CertsEngine
 import Foundation
 
-struct RotateCommand: AsyncParsableCommand {
+struct RotateCommand: AsyncParsableCommand, LoggingCommand {
     static let configuration = CommandConfiguration(
         commandName: "rotate",
         abstract: "Rotate what is due, or the named certificates now: issue, deploy, verify, or roll back.",

@@ -9,7 +9,7 @@ import Logging
 import ServiceLifecycle
 import UnixSignals
 
-struct ServeCommand: AsyncParsableCommand {
+struct ServeCommand: AsyncParsableCommand, LoggingCommand {
     static let configuration = CommandConfiguration(
         commandName: "serve", abstract: "The service: the planner's timer and the exporter.")
 

@@ -15,6 +15,29 @@ enum LogFormat: String, ExpressibleByArgument, CaseIterable {
         case .json: true
         }
     }
+
+    /// Of this process; known also where the command line as a whole is not understood.
+    static let asked = asked(in: Swift.CommandLine.arguments)
+
+    static func asked(in arguments: [String]) -> LogFormat {
+        var words = arguments.dropFirst().prefix { $0 != "--" }
+        var format = LogFormat.auto
+        while let word = words.popFirst() {
+            let value = word == "--log-format" ? words.first : word.hasPrefix("--log-format=") ? word.value : nil
+            if let known = value.flatMap(LogFormat.init(rawValue:)) { format = known }
+        }
+        return format
+    }
+}
+
+extension String {
+    /// What stands after the first `=`.
+    fileprivate var value: String { String(drop(while: { $0 != "=" }).dropFirst()) }
+}
+
+/// A command that works unattended, so that its stderr is a log: also the error that ends it is an event of that log.
+protocol LoggingCommand {
+    var global: GlobalOptions { get }
 }
 
 /// One JSON object a line: `at` (RFC 3339, UTC), `level`, `message`, and what the event is about, each under its own name.
@@ -61,6 +84,6 @@ struct JSONLogHandler: LogHandler {
             fields[key] = .text(TerminalText.sanitized("\(value)"))
         }
         if let error = event.error { fields["error"] = .text(TerminalText.sanitized("\(error)")) }
-        Terminal.note(LogLine.make(event.level.rawValue, "\(event.message)", fields, at: Date()))
+        Terminal.line(LogLine.make(event.level.rawValue, "\(event.message)", fields, at: Date()))
     }
 }

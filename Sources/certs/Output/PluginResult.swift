@@ -22,27 +22,31 @@ struct PluginResult {
     let state: State
     let line: String
 
-    /// Critical: expired, or seen served wrongly. Warning: due (also while the issuer is waited for), missing, failing, not
-    /// deployed, or a channel that fails.
-    init(_ report: StatusReport, at now: Date) {
-        let managed = report.certificates.filter(\.managed)
-        let critical = managed.filter { entry in
-            entry.state == .expired || entry.isWronglyServed
-        }
-        let names = Set(critical.map(\.name))
-        let warning = managed.filter {
+    /// Managed certificates and watched ones alike. Critical: expired, or seen served wrongly. Warning: due (also while the
+    /// issuer is waited for), missing, failing, not deployed, unreadable, an endpoint that is down, a source that cannot be
+    /// looked at, or a channel that fails.
+    ///
+    /// - Parameter sources: what is watched and could not be looked at.
+    init(_ report: StatusReport, downSources sources: [String] = [], at now: Date) {
+        let entries = report.certificates
+        let critical = entries.filter { $0.state == .expired || $0.isWronglyServed }
+        let warning = entries.filter {
             let isLate = $0.state == .waiting && $0.dueAt.map { $0 <= now } ?? true
-            return !names.contains($0.name) && ($0.isDue || isLate)
+            return !($0.state == .expired || $0.isWronglyServed)
+                && ($0.isDue || isLate || $0.state == .unreadable || $0.isUnseen)
         }
         let channels = report.channels.filter { $0.consecutiveFailures > 0 }
-        state = !critical.isEmpty ? .critical : warning.isEmpty && channels.isEmpty ? .ok : .warning
-        let soonest = managed.compactMap { entry in entry.daysLeft.map { (entry.name, $0) } }.min { $0.1 < $1.1 }
-        var words = Self.list(critical) + Self.list(warning) + channels.map { "channel \($0.channel) fails" }
-        if words.isEmpty { words = ["\(managed.count) certificates are well"] }
+        let isWell = warning.isEmpty && channels.isEmpty && sources.isEmpty
+        state = !critical.isEmpty ? .critical : isWell ? .ok : .warning
+        let soonest = entries.compactMap { entry in entry.daysLeft.map { (entry.name, $0) } }.min { $0.1 < $1.1 }
+        var words = Self.list(critical) + Self.list(warning) + sources.map { "\($0) cannot be looked at" }
+        words += channels.map { "channel \($0.channel) fails" }
+        if words.isEmpty { words = ["\(entries.count) certificates are well"] }
         if let soonest { words.append("first to expire: \(soonest.0) in \(Self.days(soonest.1)) days") }
         var data = [
-            "certificates=\(managed.count);;;0", "warning=\(warning.count);;;0", "critical=\(critical.count);;;0",
+            "certificates=\(entries.count);;;0", "warning=\(warning.count);;;0", "critical=\(critical.count);;;0",
         ]
+        data += report.counts.map { "\($0.state.rawValue)=\($0.count);;;0" }
         // `U`: the value could not be determined.
         data.append("days_left=\(soonest.map { Self.days($0.1) } ?? "U")")
         line = Self.line(state, words.joined(separator: ", "), data)
@@ -58,8 +62,14 @@ struct PluginResult {
     /// The first few: what reads the line cuts it.
     private static func list(_ entries: [StatusReport.Entry]) -> [String] {
         let rest = entries.count - 5
-        return entries.prefix(5).map { "\($0.name) is \($0.isWronglyServed ? "wrongly served" : $0.state.rawValue)" }
+        return entries.prefix(5).map { "\($0.name) is \(word(for: $0))" }
             + (rest > 0 ? ["and \(rest) more"] : [])
+    }
+
+    private static func word(for entry: StatusReport.Entry) -> String {
+        if entry.isWronglyServed { return "wrongly served" }
+        if entry.isUnseen, entry.state == .valid { return "not seen at an endpoint" }
+        return entry.state.rawValue + (entry.problem.map { " (\($0))" } ?? "")
     }
 
     /// A bar would begin the performance data.

@@ -28,8 +28,8 @@ final class RotationReporter: Sendable {
         if isJSON { return Self.reportJSON(rotation, elapsed: (elapsed / 1000)) }
         let time = String(format: "%7.3fs", elapsed / 1000)
         let head = "\(time)  \(rotation.certificate) #\(rotation.revision)  "
-        Terminal.note(head + Self.painted(Self.sentence(rotation), rotation))
-        for line in Self.findings(of: rotation, after: head) { Terminal.note(line) }
+        Terminal.line(head + Self.painted(Self.sentence(rotation), rotation, Terminal.errorStyle))
+        for line in Self.findings(of: rotation, after: head) { Terminal.line(line) }
     }
 
     /// A line for each finding of a rotation that has ended.
@@ -58,14 +58,14 @@ final class RotationReporter: Sendable {
             fields["failure"] = .text(TerminalText.sanitized(failure.message))
         }
         let isBad = rotation.isFinished && rotation.outcome != .committed
-        Terminal.note(LogLine.make(isBad ? "error" : "info", sentence(rotation), fields, at: Date()))
+        Terminal.line(LogLine.make(isBad ? "error" : "info", sentence(rotation), fields, at: Date()))
         guard rotation.isFinished else { return }
         for deployment in rotation.deployments {
             for finding in deployment.findings where finding.id != "neighbour-renewed" {
                 fields["target"] = .text(deployment.node.description)
                 fields["finding"] = .text(finding.id)
                 let text = "\(deployment.node): \(finding.message) [\(finding.id)]"
-                Terminal.note(LogLine.make("notice", text, fields, at: Date()))
+                Terminal.line(LogLine.make("notice", text, fields, at: Date()))
             }
         }
     }
@@ -97,9 +97,9 @@ final class RotationReporter: Sendable {
     }
 
     /// In colour once it has ended.
-    static func painted(_ sentence: String, _ rotation: Rotation) -> String {
+    static func painted(_ sentence: String, _ rotation: Rotation, _ style: TerminalStyle) -> String {
         guard rotation.isFinished else { return sentence }
-        return rotation.outcome == .committed ? Terminal.green(sentence) : Terminal.red(sentence)
+        return style.painted(sentence, rotation.outcome == .committed ? .green : .red)
     }
 
     private static func end(_ rotation: Rotation) -> String {

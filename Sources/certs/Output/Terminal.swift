@@ -17,21 +17,25 @@ enum Terminal {
         }
     }
 
+    /// A line for people on stderr; with `--log-format json` an object, as all that stands there.
     static func note(_ text: String) {
+        line(LogFormat.asked == .json ? LogLine.make("notice", text, [:], at: Date()) : text)
+    }
+
+    /// A line on stderr as it is.
+    static func line(_ text: String) {
         write(Array((text + "\n").utf8), to: STDERR_FILENO)
     }
 
-    /// An error as a person reads it: what failed, the details a line each, and the next step.
-    static func complain(_ error: CertsError) {
-        note("certs: \(error.report)")
+    /// The error that ends a command: what failed, the details a line each, and the next step; or one object of the log.
+    static func complain(_ error: CertsError, isJSON: Bool) {
+        guard isJSON else { return line("certs: \(error.report)") }
+        var fields: [String: JSONField] = ["code": .text(error.code.rawValue)]
+        if let subject = error.subject { fields["subject"] = .text(TerminalText.sanitized(subject)) }
+        if let hint = error.hint { fields["hint"] = .text(TerminalText.sanitized(hint)) }
+        line(LogLine.make("error", error.problem, fields, at: Date()))
     }
 
-    /// Colour only on a terminal, and never against the user's wish (no-color.org).
-    static let usesColor: Bool = {
-        let environment = ProcessInfo.processInfo.environment
-        return isatty(STDERR_FILENO) == 1 && (environment["NO_COLOR"] ?? "").isEmpty && environment["TERM"] != "dumb"
-    }()
-
-    static func green(_ text: String) -> String { usesColor ? "\u{1b}[32m\(text)\u{1b}[0m" : text }
-    static func red(_ text: String) -> String { usesColor ? "\u{1b}[31m\(text)\u{1b}[0m" : text }
+    /// What stderr can do; its size is not asked for again.
+    static let errorStyle = TerminalStyle.now(STDERR_FILENO)
 }

@@ -5,8 +5,8 @@ import CertsCore
 struct LiveLines {
     /// How many rotations there will be; 0: not known yet.
     var total: Int
-    /// Whether the lines that stay are in colour, as far as stderr is.
-    var usesColor = false
+    /// Of the lines that stay.
+    var style = TerminalStyle()
     private(set) var ended = 0
     private(set) var failed = 0
     private var running: [Running] = []
@@ -57,7 +57,7 @@ struct LiveLines {
         let least = max(.milliseconds(10), (now - done.begin) / 50)
         let stages = done.stages.filter { $0.time >= least }
             .map { "\($0.step.rawValue) \(Self.seconds($0.time))" }.joined(separator: ", ")
-        let painted = head + (usesColor ? RotationReporter.painted(sentence, rotation) : sentence)
+        let painted = head + RotationReporter.painted(sentence, rotation, style)
         if stages.isEmpty { return [painted] }
         let fits = TextWidth.of("\(head)\(sentence)  (\(stages))") <= width
         return fits ? ["\(painted)  (\(stages))"] : [painted, String(repeating: " ", count: 11) + stages]

@@ -19,7 +19,7 @@ final class LiveProgress: Sendable {
         let isDumb = ProcessInfo.processInfo.environment["TERM"] == "dumb"
         guard isatty(STDERR_FILENO) == 1, !isDumb, !global.logFormat.isJSON, global.logLevel == nil else { return nil }
         var lines = LiveLines()
-        lines.usesColor = Terminal.usesColor
+        lines.style = Terminal.errorStyle
         state = Mutex(State(lines: lines))
         let task = Task { [weak self] in
             while !Task.isCancelled {

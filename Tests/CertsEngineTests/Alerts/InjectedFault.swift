@@ -173,6 +173,23 @@ extension InjectedFault {
             from: ["certs_source_certificates{source=\"legacy\"}": 100],
             to: ["certs_source_certificates{source=\"legacy\"}": 80]),
         series(
+            "a channel of notifications fails", "CertsNotificationFailing", within: 10,
+            from: [
+                "certs_notification_failures_total{channel=\"mail\"}": 0,
+                "certs_notification_consecutive_failures{channel=\"mail\"}": 0,
+            ],
+            to: [
+                "certs_notification_failures_total{channel=\"mail\"}": 1,
+                "certs_notification_consecutive_failures{channel=\"mail\"}": 1,
+            ]),
+        series(
+            "a maintenance job fails", "CertsJobFailing", within: 10,
+            from: ["certs_job_runs_total{job=\"sessions\",result=\"failed\"}": 0],
+            to: ["certs_job_runs_total{job=\"sessions\",result=\"failed\"}": 1]),
+        series(
+            "a maintenance job does not begin", "CertsJobLate", within: 80,
+            from: ["certs_job_next_run_timestamp_seconds{job=\"sessions\"}": 180 * 60], to: [:]),
+        series(
             "the files of a certificate cannot be read", "CertsUnreadable", within: 20,
             from: ["certs_certificates{state=\"unreadable\"}": 0], to: ["certs_certificates{state=\"unreadable\"}": 1]),
     ]
