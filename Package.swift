@@ -61,6 +61,7 @@ let package = Package(
         library("CertsCrypto", ["CertsCore", "COpenSSL", "COpenSSLStart"]),
         library("CertsHTTP", ["CertsCore", "CCurl"]),
         library("CertsDNS", ["CertsCore", "CLDNS"]),
+        library("CertsDocker", ["CertsCore", "CertsHTTP"]),
         library("CertsGzip", ["CertsCore", "CZlib"]),
         library("CertsPrograms", ["CertsCore", subprocess, systemPackage]),
         library("CertsStore", ["CertsCore", .product(name: "GRDB", package: "GRDB.swift"), systemPackage]),
@@ -73,14 +74,19 @@ let package = Package(
         library("CertsNotify", ["CertsCore", "CertsCrypto", "CertsHTTP", "CertsPrograms"]),
         library(
             "CertsHAProxy",
-            ["CertsCore", "CertsCrypto", "CertsHTTP", "CertsPrograms", nioCore, nioPosix, systemPackage, logging]),
+            [
+                "CertsCore", "CertsCrypto", "CertsHTTP", "CertsDocker", "CertsPrograms", nioCore, nioPosix,
+                systemPackage, logging,
+            ]),
         library(
             "CertsEngine",
             [
                 "CertsCore", "CertsCrypto", "CertsGzip", logging, lifecycle,
                 .product(name: "AsyncAlgorithms", package: "swift-async-algorithms"),
             ]),
-        library("CertsMaintenance", ["CertsCore", "CertsHTTP", "CertsPrograms", "CLibPQ", logging]),
+        library(
+            "CertsMaintenance",
+            ["CertsCore", "CertsCrypto", "CertsHTTP", "CertsDocker", "CertsPrograms", "CLibPQ", logging]),
         library(
             "CertsWeb",
             [
@@ -104,11 +110,12 @@ let package = Package(
         .executableTarget(
             name: "CertsBenchmarks",
             dependencies: [
-                "CertsCore", "CertsCrypto", "CertsStore", "CertsHAProxy", "CertsEngine", "CertsGzip", logging,
+                "CertsCore", "CertsCrypto", "CertsStore", "CertsHAProxy", "CertsEngine", "CertsGzip",
+                "CertsMaintenance", logging,
             ],
             path: "Benchmarks/CertsBenchmarks", swiftSettings: strict),
 
-        library("CertsTesting", ["CertsCore", "CertsCrypto", "CertsHTTP"]),
+        library("CertsTesting", ["CertsCore", "CertsCrypto", "CertsHTTP", "CertsDocker"]),
         tests("CertsCoreTests", ["CertsCore"]),
         tests("CertsCryptoTests", ["CertsCrypto"]),
         tests("CertsHTTPTests", ["CertsHTTP"]),
@@ -117,9 +124,9 @@ let package = Package(
         tests("CertsStoreTests", ["CertsStore"]),
         tests("CertsIssuersTests", ["CertsIssuers", "CertsStore", "CertsHTTP", "CertsDNS"]),
         tests("CertsNotifyTests", ["CertsNotify", "CertsHTTP"]),
-        tests("CertsHAProxyTests", ["CertsHAProxy", "CertsStore"]),
+        tests("CertsHAProxyTests", ["CertsHAProxy", "CertsDocker", "CertsStore"]),
         tests("CertsEngineTests", ["CertsEngine", "CertsStore", "CertsIssuers", "CertsHAProxy"]),
-        tests("CertsMaintenanceTests", ["CertsMaintenance", "CertsStore", logging]),
+        tests("CertsMaintenanceTests", ["CertsMaintenance", "CertsDocker", "CertsStore", logging]),
         tests("CertsWebTests", ["CertsWeb", "CertsHTTP"]),
         tests("CertsCommandTests", ["certs"]),
         tests("EndToEndTests", ["certs", "CertsHTTP"]),

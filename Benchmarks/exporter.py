@@ -300,9 +300,23 @@ def probe(table, runs, directory):
             ours.wait(f'certs_source_certificates{{source="endpoints"}} {ENDPOINTS}', "certs_source_certificates")
             if ours.text("ssl_cert_chain_valid").count("} 1\n") != ENDPOINTS:
                 fail("not every endpoint has a valid chain")
-            rates = in_turns(runs, lambda: looks(ours, endpoints), lambda: blackbox.probes(endpoints))
-    table.compare(f"{ENDPOINTS:,} TLS endpoints looked at by the service, per second of processor", *rates,
-                  "prometheus-blackbox-exporter", "/s", 3)
+            ours_rate, peer, bare = in_turns(
+                runs, lambda: looks(ours, endpoints), lambda: blackbox.probes(endpoints),
+                lambda: handshakes(endpoints))
+    name = f"{ENDPOINTS:,} TLS endpoints looked at by the service, per second of processor"
+    table.compare(name, ours_rate, peer, "prometheus-blackbox-exporter", "/s", 3)
+    rate, limit = statistics.median(ours_rate), statistics.median(bare)
+    table.add("", "", f"{limit:,.0f} /s (handshakes alone, C with OpenSSL)", f"{rate / limit:.2f}")
+
+
+def handshakes(endpoints):
+    """What OpenSSL's handshakes alone cost a loop in C, by the same measure."""
+    path = endpoints.directory / "list"
+    path.write_text("".join(f"{address.replace(':', ' ')} {name}\n" for address, name in endpoints.addresses()))
+    seen = figures([BUILT / "handshakes-openssl", "verify", 32, LOOKS, path])
+    if seen["failures"]:
+        fail(f"the loop in C failed {seen['failures']} times: {seen['firstFailure']}")
+    return seen["count"] / seen["processorSeconds"]
 
 
 def looks(service, endpoints):

@@ -13,6 +13,7 @@ struct Benchmarks {
                CertsBenchmarks plan DIRECTORY COUNT
                CertsBenchmarks due DIRECTORY ROUNDS
                CertsBenchmarks tick COUNT
+               CertsBenchmarks jobs COUNT PERIOD SECONDS spread|together
                CertsBenchmarks exposition COUNT ROUNDS
                CertsBenchmarks bundles DIRECTORY COUNT
                CertsBenchmarks probe LIST ROUNDS WIDTH
@@ -43,6 +44,12 @@ struct Benchmarks {
         case "tick":
             let count = number()
             wait { try await TickBenchmark.run(count: count) }
+        case "jobs":
+            let (count, period, seconds, kind) = (number(), number(), number(), text())
+            wait {
+                try await JobsBenchmark.run(
+                    count: count, period: Double(period), seconds: Double(seconds), isSpread: kind == "spread")
+            }
         case "exposition":
             let (count, rounds) = (number(), number())
             wait { try await ExpositionBenchmark.run(count: count, rounds: rounds) }

@@ -5,9 +5,10 @@
 #include <zlib.h>
 
 /// `deflateInit2` is a macro. Raw deflate (no header, no trailer): its parts are put together by us. `Z_FILTERED`: digests
-/// in hexadecimal are full of matches so short that they cost more than they save.
-static inline int certs_deflateInit(z_stream *stream, int level) {
-    return deflateInit2(stream, level, Z_DEFLATED, -MAX_WBITS, MAX_MEM_LEVEL, Z_FILTERED);
+/// in hexadecimal are full of matches so short that they cost more than they save. The memory is 2^(bits+2) + 2^(memory+9)
+/// bytes.
+static inline int certs_deflateInit(z_stream *stream, int level, int bits, int memory) {
+    return deflateInit2(stream, level, Z_DEFLATED, -bits, memory, Z_FILTERED);
 }
 
 /// `inflateInit2` is a macro.

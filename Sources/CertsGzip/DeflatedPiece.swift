@@ -13,7 +13,7 @@ package struct DeflatedPiece: Sendable {
 
     /// Compresses a part that is at hand as a whole.
     package init(_ text: String) throws {
-        let writer = PieceWriter()
+        let writer = PieceWriter(length: text.utf8.count)
         var text = text
         try text.withUTF8 { try writer.append(UnsafeRawBufferPointer($0)) }
         self = try writer.finish()

@@ -8,14 +8,21 @@ package final class PieceWriter {
     /// Of all levels the one that makes most of the text around the digests small; higher ones save a hundredth of the rest.
     private static let level: Int32 = 4
     private static let chunk = 1 << 15
+    /// zlib has 8 as well, but not for raw deflate.
+    private static let smallest: Int32 = 9
 
     private let stream: UnsafeMutablePointer<z_stream>
+    /// The window is 2^bits bytes.
+    private let bits: Int32
     private var isOpen = false
     private var output: [UInt8] = []
     private var checksum: UInt = 0
     private var length = 0
 
-    package init() {
+    /// - Parameter length: of the whole part, in bytes, where that is known: a small one needs little memory.
+    package init(length: Int = .max) {
+        // No match goes further back than the window less 262 bytes (MIN_LOOKAHEAD in zlib's deflate.h).
+        bits = (Self.smallest..<MAX_WBITS).first { (1 << $0) - 262 >= length } ?? MAX_WBITS
         stream = .allocate(capacity: 1)
         stream.initialize(to: z_stream())
     }
@@ -29,7 +36,7 @@ package final class PieceWriter {
     package func append(_ bytes: UnsafeRawBufferPointer) throws(CertsError) {
         guard let start = bytes.bindMemory(to: UInt8.self).baseAddress, !bytes.isEmpty else { return }
         if !isOpen {
-            guard certs_deflateInit(stream, Self.level) == Z_OK else {
+            guard certs_deflateInit(stream, Self.level, bits, MAX_MEM_LEVEL - (MAX_WBITS - bits)) == Z_OK else {
                 throw CertsError(.internal, "no memory to compress with")
             }
             isOpen = true

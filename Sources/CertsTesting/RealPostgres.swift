@@ -58,6 +58,13 @@ package final class RealPostgres: Sendable {
     /// Blocking.
     package func stop() { process.stop() }
 
+    /// Ends all sessions and itself, as an administrator's restart does. Blocking.
+    package func stopAtOnce() throws {
+        try Self.expect(
+            Self.asServer + ["\(Self.programs)/pg_ctl", "-D", directory.path("cluster"), "-m", "fast", "-w", "stop"])
+        process.stop()
+    }
+
     /// What it logged.
     package var output: String { process.output }
 

@@ -105,7 +105,11 @@ package struct WebServer: Service {
             default:
                 ("cannot listen on \(address)", "check server.listen in the configuration")
             }
-        return CertsError(.http, what, subject: address, hint: hint, cause: error)
+        // The words of the kernel, without the names of functions and the number that NIO puts around them.
+        let words = (error as? IOError).map { String(cString: strerror($0.errnoCode)) }
+        return CertsError(
+            .http, words.map { "\(what): \($0)" } ?? what, subject: address, hint: hint,
+            cause: words == nil ? error : nil)
     }
 }
 

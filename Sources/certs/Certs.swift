@@ -27,7 +27,7 @@ struct Certs: AsyncParsableCommand {
                     StatusCommand.self, TimelineCommand.self, HistoryCommand.self, InspectCommand.self,
                     VerifyCommand.self, ProbeCommand.self, DriftCommand.self, ScanCommand.self,
                 ]),
-            CommandGroup(name: "Maintain", subcommands: [MaintenanceCommand.self]),
+            CommandGroup(name: "Maintain", subcommands: [MaintenanceCommand.self, WindowCommand.self]),
             CommandGroup(
                 name: "Serve",
                 subcommands: [ServeCommand.self, HealthCommand.self, MetricsCommand.self, NotifyCommand.self]),
@@ -39,6 +39,7 @@ struct Certs: AsyncParsableCommand {
         // A peer that closes its connection must be an error of a write, not the end of the process.
         signal(SIGPIPE, SIG_IGN)
         ProcessLimits.raiseOpenFiles()
+        ProcessLimits.forgetDatabaseEnvironment()
         var isLog = LogFormat.asked == .json
         do {
             var command = try parseAsRoot()

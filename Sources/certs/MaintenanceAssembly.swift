@@ -8,17 +8,27 @@ import ServiceLifecycle
 
 extension Assembly {
     /// What the maintenance jobs need, put together.
-    var jobs: JobRunner {
+    var jobs: JobRunner { jobs(.window(declarations.maintenance, database)) }
+
+    func jobs(_ disruption: DisruptionGuard) -> JobRunner {
         JobRunner(
-            executor: JobExecutor(declarations.maintenance) { path in
+            executor: JobExecutor(
+                declarations.maintenance, renewal: RenewalWork(engine: engine),
+                host: HostPorts(files: state, live: state.liveFiles), disruption: disruption,
+                faults: FaultPoints(ProcessInfo.processInfo.environment["CERTS_FAULT"])
+            ) { path in
                 try SecretFile.read(path, what: "the password of the database or of Redis")
             }, ledger: database, locks: state, logger: logger, host: Self.hostName, now: { Date() })
     }
 
     /// The metrics of the jobs.
     var jobFamilies: @Sendable () async throws -> [MetricFamily] {
-        let (jobs, database) = (declarations.maintenance.jobs, database)
-        return { try await JobMetrics.families(jobs, database, now: Date()) }
+        let (maintenance, database) = (declarations.maintenance, database)
+        return {
+            let now = Date()
+            return try await JobMetrics.families(maintenance.jobs, database, now: now)
+                + WindowMetrics.families(maintenance, database, now: now)
+        }
     }
 
     func job(_ name: String) throws -> JobDeclaration {

@@ -1,6 +1,6 @@
 import Foundation
 
-/// What the process may use.
+/// What the process may use, and what it inherits.
 enum ProcessLimits {
     /// As many open files as the administrator allows: each certificate whose rotation waits for a shared reload holds a
     /// lock. Lower than that stays what a shell sets for programs that cannot handle many.
@@ -9,6 +9,12 @@ enum ProcessLimits {
         guard getrlimit(openFilesLimit, &limit) == 0, limit.rlim_cur < limit.rlim_max else { return }
         limit.rlim_cur = min(limit.rlim_max, 65_536)
         setrlimit(openFilesLimit, &limit)
+    }
+
+    /// Forgets what libpq would read of the environment: where the jobs delete is said by the configuration alone. Before
+    /// the first thread, because another one might be reading.
+    static func forgetDatabaseEnvironment() {
+        for name in ProcessInfo.processInfo.environment.keys where name.hasPrefix("PG") { unsetenv(name) }
     }
 
     static var openFiles: Int {

@@ -31,6 +31,31 @@ import Testing
         #expect(job.overlap == .skip)
     }
 
+    @Test func workOnTheDatabaseIsDeclared() throws {
+        let jobs = try parse(
+            """
+            - { name: v, kind: vacuum, deadShare: 20, costDelay: 0 }
+                - { name: f, kind: vacuum-full, tables: [messages], freeSpaceChecked: true }
+                - { name: i, kind: reindex, schema: app, tables: [messages], indexes: [a, b], bloat: 50 }
+                - { name: r, kind: database-report, top: 5 }
+            """
+        ).jobs
+        #expect(
+            jobs.map(\.work) == [
+                .database(.vacuum(VacuumWork(deadShare: 0.2, costDelay: 0))),
+                .database(
+                    .vacuumFull(VacuumFullWork(scope: TableScope(names: ["messages"]), freeSpaceChecked: true))),
+                .database(
+                    .reindex(
+                        ReindexWork(
+                            scope: TableScope(schema: "app", names: ["messages"]), indexes: ["a", "b"],
+                            bloatShare: 0.5))),
+                .database(.report(DatabaseReportWork(top: 5))),
+            ])
+        #expect(jobs.first?.schedule == JobSchedule(.weekly([0], 180)))
+        #expect(jobs.map(\.work.isDisruptive) == [false, true, false, false])
+    }
+
     @Test(arguments: [
         ("every: 5m", JobSchedule.Rule.every(300)), ("daily: \"02:00\"", .daily([120])),
         ("daily: [\"02:00\", \"14:30\"]", .daily([120, 870])), ("weekly: sun 03:00", .weekly([0], 180)),
@@ -55,6 +80,7 @@ import Testing
         ("- { name: a, kind: orphans, table: t, column: c, parent: p }", "created"),
         ("- { name: a, kind: temp-sessions, colunm: x }", "column"),
         ("- { name: a, kind: prekeys, prekeys: k }", "channel"),
+        ("- { name: a, kind: vacuum-full }", "tables"), ("- { name: a, kind: reindex, bloat: 0 }", "bloat"),
         ("- { name: a, kind: temp-sessions, overlap: queue }", "queue-one"),
         ("- { name: a, kind: temp-sessions }\n    - { name: a, kind: temp-sessions }", "second job"),
     ])

@@ -8,7 +8,11 @@ final class OpenSSLServer {
     private let process: Int32
     private let directory: TemporaryDirectory
 
-    init(_ identities: [TestPKI.Identity], chain: [Certificate] = [], _ options: String...) throws {
+    convenience init(_ identities: [TestPKI.Identity], chain: [Certificate] = [], _ options: String...) throws {
+        try self.init(identities, chain: chain, options: options)
+    }
+
+    init(_ identities: [TestPKI.Identity], chain: [Certificate], options: [String]) throws {
         directory = try TemporaryDirectory()
         port = try LoopbackPort.reserve()
         var arguments = ["openssl", "s_server", "-accept", "127.0.0.1:\(port)", "-quiet", "-naccept", "1000"]

@@ -38,6 +38,33 @@ import Testing
         #expect(result.leaf == ecdsa.certificate && result.signatureType == "ecdsa")
     }
 
+    /// The ways to agree on keys and to authenticate records that OpenSSL has, with each kind of certificate.
+    @Test(
+        "What is sent is seen without decoding it, too",
+        arguments: [
+            (KeyAlgorithm.ecdsaP256, ["-tls1_3"]), (.ecdsaP384, ["-tls1_3", "-groups", "P-256"]),
+            (.rsa2048, ["-tls1_3"]),
+            (.ed25519, ["-tls1_3", "-groups", "X448"]), (.ed25519, ["-tls1_2"]),
+            (.ecdsaP256, ["-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-SHA256"]),
+            (.rsa2048, ["-tls1_2", "-cipher", "AES128-SHA"]), (.rsa2048, ["-tls1_2", "-cipher", "DHE-RSA-AES128-SHA"]),
+            (.rsa2048, ["-tls1_2", "-cipher", "ECDHE-RSA-CHACHA20-POLY1305"]),
+        ])
+    func seesWhatIsSent(_ algorithm: KeyAlgorithm, _ options: [String]) throws {
+        let pki = try TestPKI()
+        let leaf = try pki.leaf(algorithm: algorithm)
+        let response = Data([0x30, 0x03, 0x0a, 0x01, 0x01])
+        let directory = try TemporaryDirectory()
+        let server = try OpenSSLServer(
+            [leaf], chain: [pki.intermediate.certificate],
+            options: options + ["-status_file", try directory.write(response, to: "staple.der")])
+        let probe = TLSProbe(host: "127.0.0.1", port: server.port, serverName: "www.example.com")
+        for _ in 0..<2 {
+            let sent = try probe.sentChain()
+            #expect(sent.certificates == [leaf.certificate.der, pki.intermediate.certificate.der])
+            #expect(sent.staple == response)
+        }
+    }
+
     @Test func aServerWithoutTheKeyTypeIsAFailure() throws {
         let server = try OpenSSLServer([try TestPKI().leaf()])
         for versions in TLSProbe.Versions.allCases {

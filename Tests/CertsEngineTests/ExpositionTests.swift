@@ -118,6 +118,24 @@ import Testing
         #expect(text.contains("ssl_cert_served_match{instance=\"messenger.example.com:1000\",cert=\"messenger\"} 0\n"))
     }
 
+    @Test func digestsComeOnlyToWhoAsksForThem() async throws {
+        let world = try await EngineWorld()
+        _ = try await world.engine().rotateDue()
+        let published = PublishedSnapshot()
+        await SnapshotPublisher(context: world.engine().context, published: published, version: "1").publish()
+        let exposition = published.current.exposition
+        let state = try #require(try await world.database.state(of: try Name("messenger")))
+        let digest = try #require(state.intendedRecord?.sha256)
+        let line = "cert=\"messenger\",fingerprint_sha256=\"\(digest)\"} 1\n"
+        for filters in [["ssl_cert_fingerprint_info"], ["ssl_cert_*"]] {
+            let text = String(decoding: try #require(exposition.member(filters)).text(), as: UTF8.self)
+            #expect(text.contains(line), "\(text)")
+        }
+        for text in [try exposition.text(), try #require(exposition.member()).text()] {
+            #expect(!String(decoding: text, as: UTF8.self).contains("fingerprint"))
+        }
+    }
+
     @Test func everySeriesIsUnique() async throws {
         let world = try await EngineWorld(targets: 3, certificates: ["a", "messenger"])
         _ = try await world.engine().rotateDue()

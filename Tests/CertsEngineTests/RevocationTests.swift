@@ -49,6 +49,53 @@ import Testing
         #expect(await engine.deploy([name]).first?.error?.message.contains("revoked") == true)
     }
 
+    /// Issued, not deployed because the proof failed, then revoked: the timer must not bring it back.
+    @Test func whatIsRevokedBeforeItIsDeployedIsNotDeployedLater() async throws {
+        let world = try await EngineWorld()
+        let engine = world.engine()
+        _ = await engine.rotate([name])
+        world.targets[0].live.failing = ["verify"]
+        _ = await engine.rotate([name])
+        #expect(try await world.certificateState()?.issuedRevision == 2)
+        try await engine.revoke(name, revision: nil, reason: .unspecified)
+        let state = try #require(try await world.certificateState())
+        #expect((state.revision, state.issuedRevision) == (1, 1))
+        #expect(state.record == state.currentRecord)
+        let plan = try await engine.plan(at: world.clock.now.wall)
+        #expect(plan.map(\.due) == [false], "\(plan)")
+    }
+
+    /// As a database of an earlier version may have it.
+    @Test func aRevokedRevisionThatIsRecordedAsIssuedIsNotDeployed() async throws {
+        let world = try await EngineWorld()
+        let engine = world.engine()
+        _ = await engine.rotate([name])
+        world.targets[0].live.failing = ["verify"]
+        _ = await engine.rotate([name])
+        world.targets[0].live.failing = []
+        let before = try #require(try await world.certificateState())
+        try await engine.revoke(name, revision: 2, reason: .unspecified)
+        try await world.database.save(before)
+        world.clock.advance(by: 86_400)
+        let results = try await engine.rotateDue()
+        #expect(results.first?.error?.message.contains("revoked") == true, "\(results)")
+        #expect(try await world.certificateState()?.revision == 1)
+    }
+
+    /// The process died while it deployed the revision: whoever goes on would serve it.
+    @Test func whatIsBeingDeployedIsNotRevoked() async throws {
+        let world = try await EngineWorld()
+        _ = await world.engine().rotate([name])
+        var context = world.engine().context
+        context.journal = RecoveryTests.DyingJournal(world.database, steps: 8)
+        _ = await RotationEngine(context).rotate([name])
+        #expect(try await world.database.openRotation(of: name)?.revision == 2)
+        await #expect(throws: CertsError(.lockHeld, "")) {
+            _ = try await world.engine().revoke(name, revision: nil, reason: .unspecified)
+        }
+        #expect(world.issuer.revoked.isEmpty)
+    }
+
     @Test func theFirstTimeAndReasonStay() async throws {
         let world = try await EngineWorld()
         let engine = world.engine()

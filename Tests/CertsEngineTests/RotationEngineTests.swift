@@ -156,7 +156,7 @@ import Testing
         let world = try await EngineWorld()
         #expect(await world.engine().rollBack(name, to: nil).error == CertsError(.certificateMissing, ""))
         _ = await world.engine().rotate([name])
-        #expect(await world.engine().rollBack(name, to: 7).error == CertsError(.fileMissing, ""))
+        #expect(await world.engine().rollBack(name, to: 7).error == CertsError(.certificateMissing, ""))
         #expect(await world.engine().deploy([try Name("unknown")]).first?.error == CertsError(.certificateMissing, ""))
     }
 

@@ -58,6 +58,12 @@ import Testing
         #expect(second.lastRunAt == world.clock.now.wall)
     }
 
+    /// The alert on a task that is late compares the age of its record with twice this.
+    @Test(arguments: [(2.0, 0.1, 60.0), (30, 0.1, 60), (300, 1, 300), (30, 45, 90)])
+    func aScanIsNotTakenForLateBetweenTwoRecords(_ interval: Double, _ elapsed: Double, _ round: Double) {
+        #expect(WatchService.scanRound(interval, elapsed: .seconds(elapsed)) == round)
+    }
+
     @Test(.timeLimit(.minutes(2))) func aDirectoryThatWasReplacedUnderItsNameIsWatchedOn() async throws {
         let (world, pki, root) = (try await EngineWorld(), try TestPKI(), try TemporaryDirectory())
         func put(_ name: String) throws {
@@ -97,5 +103,6 @@ import Testing
         // The directory is another one now, although nothing about its path is.
         try put("third")
         #expect(try await isShown("third"))
+        #expect(try await world.database.task("scan")?.interval == 86400)
     }
 }

@@ -33,6 +33,19 @@ private func unpacked(_ member: GzipMember) async throws -> Data {
         }
     }
 
+    /// Of one that is known to be small the compressor uses less memory, and finds the same.
+    @Test func aPieceOfAnyLengthIsSmallAndWhole() throws {
+        for length in [1, 249, 250, 251, 761, 762, 763, 5000, 40_000] {
+            let text = String((0..<length).map { Character(Unicode.Scalar(UInt8(32 + $0 * $0 % 89))) })
+            let twice = try DeflatedPiece(text + text)
+            let isSame = try GzipMember([twice]).text() == Array((text + text).utf8)
+            #expect(isSame)
+            let writer = PieceWriter()
+            try Array((text + text).utf8).withUnsafeBytes { try writer.append($0) }
+            #expect(try writer.finish().bytes.count == twice.bytes.count)
+        }
+    }
+
     @Test func aPieceWrittenInPartsIsTheSame() throws {
         let writer = PieceWriter()
         for part in Self.parts {

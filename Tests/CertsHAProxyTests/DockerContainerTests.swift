@@ -1,3 +1,4 @@
+import CertsDocker
 import CertsTesting
 import Foundation
 import Testing

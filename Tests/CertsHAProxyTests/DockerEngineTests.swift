@@ -1,4 +1,5 @@
 import CertsCore
+import CertsDocker
 import CertsHTTP
 import CertsTesting
 import Foundation

@@ -1,4 +1,5 @@
 import CertsCore
+import CertsDocker
 import CertsTesting
 import Foundation
 import Synchronization

@@ -38,8 +38,8 @@ struct Messenger: Sendable {
 
     var declaration: DatabaseDeclaration { server.declaration(database) }
 
-    static func make(_ content: String = "") async throws -> Messenger {
-        let server = try await RealPostgres.shared()
+    static func make(_ content: String = "", on own: RealPostgres? = nil) async throws -> Messenger {
+        let server = if let own { own } else { try await RealPostgres.shared() }
         let database = try await BlockingPool.network.run { try server.makeDatabase(schema + content) }
         return Messenger(server: server, database: database)
     }

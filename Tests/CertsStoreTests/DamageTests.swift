@@ -205,6 +205,42 @@ private func sql(_ path: String, _ statement: String) throws {
         #expect(try await again.database.states() == expected)
     }
 
+    /// What somebody went back from, and what was revoked, is not to be served because the database is new.
+    @Test(arguments: [
+        ("", 1, "rollback", 60.0, 1), ("", 1, "deploy", 60, 1), ("", 1, "rollback", 15, 3), ("", 1, "issue", 60, 3),
+        ("3", 1, "issue", 15, 2), ("23", 1, "issue", 15, 1), ("123", 1, "issue", 15, 1), ("3", 2, "issue", 25, 2),
+    ])
+    func `has for issued what is to be served`(
+        _ revoked: String, _ current: Int, _ purpose: String, _ endedAfter: Double, _ issued: Int
+    ) async throws {
+        let purpose = try #require(Rotation.Purpose(rawValue: purpose))
+        let place = try TemporaryDirectory()
+        let state = try await place.state()
+        let name = try Name("alpha")
+        for revision in 1...3 {
+            let issuedAt = Sample.start.addingTimeInterval(Double(revision) * 10)
+            var manifest = RevisionManifest(
+                certificate: name, revision: revision, requested: try Sample.requested(),
+                records: [Sample.record(revision)], issuedAt: issuedAt)
+            if revision == current {
+                var rotation = Rotation(
+                    id: "a", certificate: name, revision: revision, purpose: purpose, reason: .requested,
+                    deployments: [], startedAt: issuedAt)
+                while !rotation.isFinished { rotation.complete(at: Sample.start.addingTimeInterval(endedAfter)) }
+                manifest.rotation = rotation
+            }
+            if revoked.contains(String(revision)) {
+                manifest.revocation = Revocation(at: Sample.start.addingTimeInterval(90), reason: .unspecified)
+            }
+            try await state.write(try manifest.encoded(), to: .manifest, of: name, revision: revision)
+        }
+        try await state.makeCurrent(current, of: name)
+        let known = try #require(
+            try await Database.rebuild(in: state, now: Sample.start).database.state(of: name))
+        #expect((known.revision, known.issuedRevision) == (current, issued))
+        #expect(known.record == Sample.record(issued))
+    }
+
     /// As it was written while a certificate had one key and a target was one HAProxy.
     @Test func `reads a manifest of the earlier form`() async throws {
         let place = try TemporaryDirectory()

@@ -24,8 +24,9 @@ import Testing
             for (trigger,) in c.execute(triggers).fetchall(): c.execute("DROP TRIGGER " + trigger)
             for table in ("notification_change", "told", "message", "channel", "watched_endpoint", "watch_source", "watch_error"):
                 c.execute("DROP TABLE " + table)
-            jobs = "SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE 'job%'"
-            for (table,) in c.execute(jobs).fetchall(): c.execute("DROP TABLE " + table)
+            tables = "SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE "
+            for part in ("job%", "maintenance%"):
+                for (table,) in c.execute(tables + "'" + part + "'").fetchall(): c.execute("DROP TABLE " + table)
             for column in ("source", "is_settled", "digest", "chain_not_after", "chain_valid"):
                 c.execute("ALTER TABLE file DROP COLUMN " + column)
             for column in ("interval", "duration"): c.execute("ALTER TABLE task DROP COLUMN " + column)

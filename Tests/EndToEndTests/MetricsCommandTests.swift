@@ -52,6 +52,27 @@ import Testing
         #expect(try await scene.run("metrics").text.contains("\nprocess_cpu_seconds_total "))
     }
 
+    /// The runbook sends people here: the metrics only count.
+    @Test func `a scan names what it could not read, with the reason, each time`() async throws {
+        let scene = try Scene()
+        try "nothing".write(toFile: scene.path("watched/none.pem"), atomically: true, encoding: .utf8)
+        #expect(symlink("/nowhere", scene.path("watched/link.pem")) == 0)
+        for number in 0..<25 {
+            try "-----BEGIN CERTIFICATE-----\n".write(
+                toFile: scene.path("watched/z\(number).pem"), atomically: true, encoding: .utf8)
+        }
+        for arguments in [["scan"], ["scan"], ["scan", scene.path("watched")]] {
+            let scan = try await Program(
+                arguments: [RotationScene.executable] + arguments + ["--config", scene.path("certs.yml")]
+            ).run()
+            #expect(scan.status == 0)
+            #expect(scan.errors.contains("not readable: \(scene.path("watched/none.pem")): no certificate"))
+            #expect(scan.errors.contains("not readable: \(scene.path("watched/link.pem")): dangling link"))
+            #expect(scan.errors.contains("/z0.pem: bad pem") && scan.errors.contains("and 7 more"), "\(scan.all)")
+            #expect(!scan.errors.contains("www.pem"))
+        }
+    }
+
     @Test func `what cannot be rendered is a failure, and leaves the file as it was`() async throws {
         let scene = try Scene()
         #expect(try await scene.run("scan").status == 0)

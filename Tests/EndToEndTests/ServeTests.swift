@@ -66,7 +66,9 @@ import Testing
         #expect(metrics.contains("ssl_cert_served_match{\(instance)} 1"), "\(metrics)")
         #expect(metrics.contains("certs_renewal_attempts_total{cert=\"messenger\"} 1"))
         #expect(metrics.contains("certs_renewal_failures_total{cert=\"messenger\"} 0"))
-        #expect(metrics.contains("fingerprint_sha256=\"\(served)\""))
+        let digests = await service.text("/metrics?family=ssl_cert_fingerprint_info")
+        #expect(
+            digests.contains("ssl_cert_fingerprint_info{\(instance),fingerprint_sha256=\"\(served)\"} 1"), "\(digests)")
         let days = metrics.split(separator: "\n").first { $0.hasPrefix("ssl_cert_expiry_days{\(instance)}") }
         #expect((89...90).contains(try #require(days?.split(separator: " ").last.flatMap { Double($0) })))
         let ended = try await service.end()
@@ -109,7 +111,8 @@ import Testing
         let served = try await scene.served()
         #expect(
             try await eventually(within: 40) {
-                await service.text("/metrics").contains("fingerprint_sha256=\"\(served)\"")
+                await service.text("/metrics?family=ssl_cert_fingerprint_info").contains(
+                    "fingerprint_sha256=\"\(served)\"")
             })
         #expect(await service.text("/metrics").contains("certs_renewal_attempts_total{cert=\"messenger\"} 2"))
         _ = try await service.end()

@@ -95,6 +95,8 @@ extension CertsError.Code {
     package static let jobRefused = Self("job.refused")
     package static let jobFailed = Self("job.failed")
     package static let redisFailed = Self("redis.failed")
+    /// The admin API of the service did not do what it was asked.
+    package static let adminFailed = Self("admin.failed")
 
     // Time, policy, the rest.
     package static let clockStepped = Self("clock.stepped")

@@ -103,9 +103,7 @@ package struct JobSchedule: Sendable, Hashable {
     /// By how much the start of each occurrence is put off, in seconds: always the same for one job on one host.
     package func delay(of job: Name, on host: String) -> TimeInterval {
         guard jitter > 0 else { return 0 }
-        // FNV-1a (64 bits); the standard library's hash differs from process to process.
-        var hash: UInt64 = 0xcbf2_9ce4_8422_2325
-        for byte in "\(host)\u{0}\(job)".utf8 { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }
+        var hash = FNV1a.hash64("\(host)\u{0}\(job)".utf8)
         // Its upper bits hardly differ between short texts.
         hash ^= hash >> 32
         return jitter * (Double(hash & 0xffff_ffff) / 4_294_967_296)

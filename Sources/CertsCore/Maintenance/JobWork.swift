@@ -9,12 +9,29 @@ package enum JobWork: Sendable, Hashable {
     case archiveRows(RowArchival)
     case checkKeyRotation(KeyRotationCheck)
     case checkPrekeys(PrekeyCheck)
+    case checkRedisKeys(RedisKeyCheck)
     case command(CommandWork)
+    /// What `certs rotate` does.
+    case renewCertificates
+    case database(DatabaseWork)
+    case backUp(DatabaseBackup)
+    case testRestore(RestoreTest)
+    case restore(DatabaseRestore)
+    case backUpServer(PhysicalBackup)
+    case host(HostJob)
 
     /// What it is about, for tables and errors: the table that rows are taken from; of a check the one of its users.
     package var subject: String {
         switch self {
+        case .checkRedisKeys(let check): check.pattern
         case .command(let work): work.arguments.first ?? ""
+        case .renewCertificates: "certificates"
+        case .database(let work): work.subject
+        case .backUp(let work): work.directory
+        case .testRestore(let work): work.job?.rawValue ?? ""
+        case .restore(let work): work.backup
+        case .backUpServer(let work): work.stanza
+        case .host(let job): job.subject
         default: table?.description ?? ""
         }
     }
@@ -28,15 +45,31 @@ package enum JobWork: Sendable, Hashable {
         case .archiveRows(let work): work.rows.table
         case .checkKeyRotation(let work): work.users
         case .checkPrekeys(let work): work.users
-        case .command: nil
+        default: nil
         }
     }
 
     /// Whether it works on the declared database, and so runs on one host at a time.
     package var usesDatabase: Bool {
         switch self {
-        case .command: false
+        case .checkRedisKeys, .command, .renewCertificates, .backUpServer, .host: false
         default: true
+        }
+    }
+
+    /// Whether it works on the declared Redis.
+    package var usesRedis: Bool {
+        switch self {
+        case .checkKeyRotation, .checkPrekeys, .checkRedisKeys: true
+        default: false
+        }
+    }
+
+    /// Whether it shuts others out while it runs, and so waits for a time that is meant for that.
+    package var isDisruptive: Bool {
+        switch self {
+        case .database(let work): work.isDisruptive
+        default: false
         }
     }
 
@@ -49,7 +82,15 @@ package enum JobWork: Sendable, Hashable {
         case .archiveRows: "archive and delete rows"
         case .checkKeyRotation: "tell whose keys are old"
         case .checkPrekeys: "tell who is short of pre-keys"
+        case .checkRedisKeys: "find keys that never expire"
         case .command: "run a program"
+        case .renewCertificates: "rotate what is due"
+        case .database(let work): work.word
+        case .backUp: "back the database up"
+        case .testRestore: "test a restore"
+        case .restore: "restore the database"
+        case .backUpServer: "back the server up"
+        case .host(let job): job.word
         }
     }
 }
@@ -242,6 +283,22 @@ package struct PrekeyCheck: Sendable, Hashable {
         self.usedColumn = usedColumn
         self.minimum = minimum
         self.notice = notice
+    }
+}
+
+/// Keys of Redis that should expire.
+package struct RedisKeyCheck: Sendable, Hashable {
+    /// As SCAN understands it: `ratelimit:*`.
+    package var pattern: String
+    /// Patterns of keys that live for ever on purpose, as a shell has them.
+    package var except: [String]
+    /// What a key without an expiry gets, in seconds; `nil`: it is counted only.
+    package var expiry: TimeInterval?
+
+    package init(pattern: String, except: [String] = [], expiry: TimeInterval? = nil) {
+        self.pattern = pattern
+        self.except = except
+        self.expiry = expiry
     }
 }
 

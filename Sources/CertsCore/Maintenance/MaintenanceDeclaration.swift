@@ -5,11 +5,20 @@ package struct MaintenanceDeclaration: Sendable, Hashable {
     package var database: DatabaseDeclaration?
     package var redis: RedisDeclaration?
     package var jobs: [JobDeclaration]
+    package var windows: [WindowDeclaration]
+    package var admin: AdminDeclaration?
+    package var prometheus: PrometheusDeclaration?
 
-    package init(database: DatabaseDeclaration? = nil, redis: RedisDeclaration? = nil, jobs: [JobDeclaration] = []) {
+    package init(
+        database: DatabaseDeclaration? = nil, redis: RedisDeclaration? = nil, jobs: [JobDeclaration] = [],
+        windows: [WindowDeclaration] = [], admin: AdminDeclaration? = nil, prometheus: PrometheusDeclaration? = nil
+    ) {
         self.database = database
         self.redis = redis
         self.jobs = jobs
+        self.windows = windows
+        self.admin = admin
+        self.prometheus = prometheus
     }
 }
 
@@ -78,10 +87,13 @@ package struct JobDeclaration: Sendable, Hashable {
     /// How often a failed run is tried again, and the seconds before the first of these (doubled each time).
     package var retries: Int
     package var retryAfter: TimeInterval
+    /// The type of window that it runs in; `nil`: it needs none.
+    package var window: WindowType?
 
     package init(
         name: Name, work: JobWork, schedule: JobSchedule, catchUp: CatchUp = .latest(within: 86400),
-        overlap: Overlap = .skip, deadline: TimeInterval = 600, retries: Int = 2, retryAfter: TimeInterval = 10
+        overlap: Overlap = .skip, deadline: TimeInterval = 600, retries: Int = 2, retryAfter: TimeInterval = 10,
+        window: WindowType? = nil
     ) {
         self.name = name
         self.work = work
@@ -91,5 +103,6 @@ package struct JobDeclaration: Sendable, Hashable {
         self.deadline = deadline
         self.retries = retries
         self.retryAfter = retryAfter
+        self.window = window
     }
 }

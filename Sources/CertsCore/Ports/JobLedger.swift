@@ -11,8 +11,6 @@ package protocol JobLedger: Sendable {
     func note(_ job: Name, successAt: Date?, backlog: Int?, now: Date) async throws
     /// Records that the run has begun; durable before the work begins.
     func begin(_ run: JobRun) async throws
-    /// A sign of life of a run that goes on.
-    func beat(run id: String, at now: Date) async throws
     /// Records the end, and adds to the counters in the same transaction.
     func finish(_ run: JobRun) async throws
     /// Runs that have begun and not ended.
@@ -90,16 +88,19 @@ package struct JobRun: Sendable, Hashable, Codable {
     /// `HOST:PID` of who ran it.
     package var runner: String
     package var attempt: Int
+    /// The window that it ran in.
+    package var window: String?
     /// What to add to the counters; not kept with the run.
     package var counts: [JobCounter] = []
 
     enum CodingKeys: String, CodingKey {
-        case id, job, occurrence, startedAt, endedAt, result, rows, quarantined, reason, source, runner, attempt
+        case id, job, occurrence, startedAt, endedAt, result, rows, quarantined, reason, source, runner, attempt, window
     }
 
     package init(
         id: String, job: Name, occurrence: Date?, startedAt: Date, endedAt: Date? = nil, result: Result? = nil,
-        rows: Int = 0, quarantined: Int = 0, reason: String? = nil, source: Source, runner: String, attempt: Int = 1
+        rows: Int = 0, quarantined: Int = 0, reason: String? = nil, source: Source, runner: String, attempt: Int = 1,
+        window: String? = nil
     ) {
         self.id = id
         self.job = job
@@ -113,6 +114,7 @@ package struct JobRun: Sendable, Hashable, Codable {
         self.source = source
         self.runner = runner
         self.attempt = attempt
+        self.window = window
     }
 }
 
@@ -135,6 +137,8 @@ package struct JobTally: Sendable, Hashable {
 package struct JobCounter: Sendable, Hashable {
     package enum Kind: String, Sendable, Hashable {
         case rowsDeleted, bytesFreed, lockTimeouts, noticesSent, expiredMessages, prekeyNotices
+        /// Its `table` is the kind of objects.
+        case dockerBytes
     }
 
     package var job: Name

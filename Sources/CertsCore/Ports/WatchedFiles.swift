@@ -9,6 +9,29 @@ package protocol WatchedFiles: Sendable {
     /// The contents with the stamp of exactly these contents; never waits for a writer of a FIFO.
     /// - Throws: ``WatchFailure``.
     func read(_ path: String, limit: Int) async throws -> WatchedFile
+
+    /// The same with many files, one after the other: what `body` makes of each, in the order of the paths.
+    /// - Parameter body: runs on a thread that may block, right after its file was read; it may compute, for a short time.
+    func read<Value: Sendable>(
+        _ paths: [String], limit: Int, _ body: @escaping @Sendable (Int, Result<WatchedFile, any Error>) -> Value
+    ) async -> [Value]
+}
+
+extension WatchedFiles {
+    package func read<Value: Sendable>(
+        _ paths: [String], limit: Int, _ body: @escaping @Sendable (Int, Result<WatchedFile, any Error>) -> Value
+    ) async -> [Value] {
+        var values: [Value] = []
+        for (index, path) in paths.enumerated() {
+            do {
+                let file = try await read(path, limit: limit)
+                values.append(body(index, .success(file)))
+            } catch {
+                values.append(body(index, .failure(error)))
+            }
+        }
+        return values
+    }
 }
 
 /// How far a walk goes.

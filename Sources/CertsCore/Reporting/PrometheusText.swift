@@ -121,9 +121,7 @@ package enum PrometheusText {
     /// alike must not become one.
     private static func capped(_ text: String) -> String {
         guard text.utf8.count > longestValue else { return text }
-        // FNV-1a, 64 bits.
-        var digest: UInt64 = 0xcbf2_9ce4_8422_2325
-        for byte in text.utf8 { digest = (digest ^ UInt64(byte)) &* 0x100_0000_01b3 }
+        let digest = FNV1a.hash64(text.utf8)
         let tail = "…" + Hex.encode(withUnsafeBytes(of: digest.bigEndian) { Array($0) })
         var result = ""
         var count = tail.utf8.count

@@ -38,19 +38,23 @@ package final class BlockingPool: Sendable {
         }
     }
 
+    /// Which thread will take what was added.
+    private enum Taker { case idle, busy, new }
+
     private func enqueue(_ work: @escaping @Sendable () -> Void) {
-        let needsThread = state.withLock { state in
+        let taker: Taker = state.withLock { state in
             state.waiting.append(work)
             if state.idle > 0 {
                 state.idle -= 1
-                wakeUps.signal()
-                return false
+                return .idle
             }
-            guard state.threads < width else { return false }
+            guard state.threads < width else { return .busy }
             state.threads += 1
-            return true
+            return .new
         }
-        guard needsThread else { return }
+        // Outside of the lock: what wakes up takes it at once, and would spin for as long as the signal takes.
+        if taker == .idle { wakeUps.signal() }
+        guard taker == .new else { return }
         let thread = Thread { [self] in
             while true {
                 if let work = next() { work() } else { wakeUps.wait() }

@@ -1,4 +1,5 @@
 internal import COpenSSL
+internal import COpenSSLStart
 import CertsCore
 import Synchronization
 
@@ -14,18 +15,23 @@ final class ProbeContext: @unchecked Sendable {
     private struct Kind: Hashable {
         let versions: TLSProbe.Versions
         let signatureAlgorithms: TLSProbe.SignatureAlgorithms
+        let isLean: Bool
     }
 
+    /// `nil`, the default one, where there is none. It lives as long as the process.
+    nonisolated(unsafe) private static let lean: OpaquePointer? = certs_make_lean_context()
     private static let made = Mutex<[Kind: ProbeContext]>([:])
 
+    /// - Parameter isLean: whether what is taken from the handshake is bytes. Certificates of such a session, which belong to
+    ///   another library context, must not be used with anything else.
     /// - Throws: `openssl`; nothing is kept then, so that the next handshake tries again.
     static func shared(
-        _ versions: TLSProbe.Versions, _ signatureAlgorithms: TLSProbe.SignatureAlgorithms
+        _ versions: TLSProbe.Versions, _ signatureAlgorithms: TLSProbe.SignatureAlgorithms, isLean: Bool
     ) throws(CertsError) -> ProbeContext {
-        let kind = Kind(versions: versions, signatureAlgorithms: signatureAlgorithms)
+        let kind = Kind(versions: versions, signatureAlgorithms: signatureAlgorithms, isLean: isLean)
         if let known = made.withLock({ $0[kind] }) { return known }
         // Outside of the lock: two threads may make one each, and one is thrown away.
-        let new = try ProbeContext(versions, signatureAlgorithms)
+        let new = try ProbeContext(versions, signatureAlgorithms, isLean ? Self.lean : nil)
         return made.withLock { known in
             if let first = known[kind] { return first }
             known[kind] = new
@@ -39,9 +45,10 @@ final class ProbeContext: @unchecked Sendable {
     }
 
     private init(
-        _ versions: TLSProbe.Versions, _ signatureAlgorithms: TLSProbe.SignatureAlgorithms
+        _ versions: TLSProbe.Versions, _ signatureAlgorithms: TLSProbe.SignatureAlgorithms, _ library: OpaquePointer?
     ) throws(CertsError) {
-        context = try OpenSSLObject(SSL_CTX_new(TLS_client_method()), SSL_CTX_free, "cannot prepare a handshake")
+        context = try OpenSSLObject(
+            SSL_CTX_new_ex(library, nil, TLS_client_method()), SSL_CTX_free, "cannot prepare a handshake")
         // Level 0: a probe must be able to look at a certificate that is too weak to be trusted.
         SSL_CTX_set_security_level(context.pointer, 0)
         SSL_CTX_set_verify(context.pointer, SSL_VERIFY_NONE, nil)

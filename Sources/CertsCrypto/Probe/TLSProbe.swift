@@ -52,12 +52,30 @@ package struct TLSProbe: Sendable {
     /// - Throws: `probe.timeout` at the deadline, `probe.unreachable` without a connection, `probe.failed` for everything
     ///   else; all may be tried again.
     package func run() throws(CertsError) -> ProbeResult {
+        try perform(isLean: false, result)
+    }
+
+    /// As ``run()``, without decoding what was sent: for who looks at many endpoints, again and again, where nearly all send
+    /// what they sent before.
+    package func sentChain() throws(CertsError) -> SentChain {
+        try perform(isLean: true) { (session, _, _) throws(CertsError) in
+            let sent = try Self.sent(to: session) { (x509) throws(CertsError) in
+                try encodeDER("a certificate") { i2d_X509(x509, $0) }
+            }
+            return SentChain(certificates: sent.chain, staple: sent.staple)
+        }
+    }
+
+    /// What is taken from a session after its handshake, with the address of the server.
+    private typealias Taking<Value> = (OpaquePointer, String, Deadline) throws(CertsError) -> Value
+
+    private func perform<Value>(isLean: Bool, _ take: Taking<Value>) throws(CertsError) -> Value {
         let limit = Deadline(deadline)
         do throws(CertsError) {
             let socket = try SocketConnection(host: host, port: port, limit: limit)
             OpenSSLErrors.clear()
-            let session = try ProbeContext.shared(versions, signatureAlgorithms).newSession()
-            return try shakeHands(session.pointer, over: socket, limit: limit)
+            let session = try ProbeContext.shared(versions, signatureAlgorithms, isLean: isLean).newSession()
+            return try shakeHands(session.pointer, over: socket, limit: limit, take)
         } catch {
             OpenSSLErrors.clear()
             throw CertsError(
@@ -75,9 +93,9 @@ package struct TLSProbe: Sendable {
 
     /// Drives the handshake through two buffers in memory: the socket is read and written by us, with `MSG_NOSIGNAL`,
     /// because OpenSSL's own socket BIO raises SIGPIPE when the peer is gone.
-    private func shakeHands(
-        _ session: OpaquePointer, over socket: borrowing SocketConnection, limit: Deadline
-    ) throws(CertsError) -> ProbeResult {
+    private func shakeHands<Value>(
+        _ session: OpaquePointer, over socket: borrowing SocketConnection, limit: Deadline, _ take: Taking<Value>
+    ) throws(CertsError) -> Value {
         guard let incoming = BIO_new(BIO_s_mem()) else { throw .openSSL(.openSSL, "no memory") }
         guard let outgoing = BIO_new(BIO_s_mem()) else {
             BIO_free(incoming)
@@ -122,13 +140,13 @@ package struct TLSProbe: Sendable {
                 throw .openSSL(.openSSL, "no memory")
             }
         }
-        let result = try result(of: session, address: socket.address, limit: limit)
+        let value = try take(session, socket.address, limit)
         // A polite end, so that the server does not log an aborted connection. It is no part of the proof; but in TLS 1.3
         // our Finished, which is, still waits to go with it.
         let isPartOfHandshake = certs_BIO_pending(outgoing) > 0
         SSL_shutdown(session)
         try flush(outgoing, to: socket, limit: limit, ignoringFailure: !isPartOfHandshake)
-        return result
+        return value
     }
 
     /// OpenSSL refuses chains over 100 KiB; this bounds what surrounds them.
@@ -148,34 +166,43 @@ package struct TLSProbe: Sendable {
         certs_BIO_reset(outgoing)
     }
 
-    private func result(of session: OpaquePointer, address: String, limit: Deadline) throws(CertsError) -> ProbeResult {
-        guard let sent = SSL_get_peer_cert_chain(session) else {
-            throw CertsError(.probeFailed, "the server sent no certificate", hint: "see what listens there")
-        }
-        var chain: [Certificate] = []
-        for index in 0..<max(0, certs_sk_X509_num(sent)) {
-            guard let x509 = certs_sk_X509_value(sent, index) else { break }
-            chain.append(try Certificate(sharing: x509))
-        }
-        guard let leaf = chain.first else {
-            throw CertsError(.probeFailed, "the server sent no certificate", hint: "see what listens there")
-        }
-        var staple: UnsafeMutablePointer<UInt8>?
-        let stapleLength = certs_SSL_get_ocsp_staple(session, &staple)
+    private func result(_ session: OpaquePointer, _ address: String, _ limit: Deadline) throws(CertsError)
+        -> ProbeResult
+    {
+        let sent = try Self.sent(to: session) { (x509) throws(CertsError) in try Certificate(sharing: x509) }
         var signature: Int32 = 0
         let hasSignature = SSL_get_peer_signature_type_nid(session, &signature) == 1
         var selected: UnsafePointer<UInt8>?
         var selectedLength: UInt32 = 0
         SSL_get0_alpn_selected(session, &selected, &selectedLength)
         return ProbeResult(
-            address: address, leaf: leaf, chain: chain, protocolVersion: String(cString: SSL_get_version(session)),
+            address: address, leaf: sent.chain[0], chain: sent.chain,
+            protocolVersion: String(cString: SSL_get_version(session)),
             cipher: SSL_CIPHER_get_name(SSL_get_current_cipher(session)).map { String(cString: $0) } ?? "",
             signatureType: hasSignature ? Self.signatureName(signature) : nil,
             applicationProtocol: selected.map {
                 String(decoding: UnsafeBufferPointer(start: $0, count: Int(selectedLength)), as: UTF8.self)
             },
-            ocspStaple: stapleLength > 0 ? staple.map { Data(bytes: $0, count: stapleLength) } : nil,
-            elapsed: limit.elapsed)
+            ocspStaple: sent.staple, elapsed: limit.elapsed)
+    }
+
+    /// The chain, which is never empty, and the OCSP response.
+    private static func sent<Value>(
+        to session: OpaquePointer, _ read: (OpaquePointer) throws(CertsError) -> Value
+    ) throws(CertsError) -> (chain: [Value], staple: Data?) {
+        var chain: [Value] = []
+        if let sent = SSL_get_peer_cert_chain(session) {
+            for index in 0..<max(0, certs_sk_X509_num(sent)) {
+                guard let x509 = certs_sk_X509_value(sent, index) else { break }
+                chain.append(try read(x509))
+            }
+        }
+        guard !chain.isEmpty else {
+            throw CertsError(.probeFailed, "the server sent no certificate", hint: "see what listens there")
+        }
+        var staple: UnsafeMutablePointer<UInt8>?
+        let length = certs_SSL_get_ocsp_staple(session, &staple)
+        return (chain, length > 0 ? staple.map { Data(bytes: $0, count: length) } : nil)
     }
 
     private static func signatureName(_ nid: Int32) -> String? {

@@ -195,13 +195,16 @@ package struct ExpositionWriter {
         var facts = labels
         for (name, value) in [
             ("subject_cn", record.subjectCommonName ?? ""), ("issuer_cn", record.issuerCommonName ?? ""),
-            ("serial", record.serial), ("fingerprint_sha256", record.sha256), ("key_algorithm", record.keyAlgorithm),
-            ("issuer", issuer),
+            ("serial", record.serial), ("key_algorithm", record.keyAlgorithm), ("issuer", issuer),
         ] {
             facts.append(UInt8(ascii: ","))
             PrometheusText.append(label: name, value, to: &facts)
         }
         try samples.add(.info, facts, 1)
+        var digest = labels
+        digest.append(UInt8(ascii: ","))
+        PrometheusText.append(label: "fingerprint_sha256", record.sha256, to: &digest)
+        try samples.add(.fingerprint, digest, 1)
     }
 
     private mutating func addChain(_ facts: WatchedFacts?, _ labels: [UInt8]) throws {

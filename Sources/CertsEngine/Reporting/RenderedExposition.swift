@@ -9,9 +9,12 @@ package struct RenderedExposition: Sendable {
         package let name: String
         let heads: [PrometheusText.Format: DeflatedPiece]
         let body: DeflatedPiece
+        /// Whether it is left out where no family is named.
+        let isOnRequest: Bool
 
-        init(_ family: MetricFamily, body: DeflatedPiece) throws {
+        init(_ family: MetricFamily, body: DeflatedPiece, isOnRequest: Bool = false) throws {
             name = family.name
+            self.isOnRequest = isOnRequest
             heads = try Dictionary(
                 uniqueKeysWithValues: PrometheusText.Format.allCases.map {
                     ($0, try DeflatedPiece(PrometheusText.head(of: family, as: $0)))
@@ -48,7 +51,7 @@ package struct RenderedExposition: Sendable {
 
     /// The whole in the text format, in UTF-8; for what needs it in one piece.
     package func text() throws -> [UInt8] {
-        try GzipMember(families.flatMap { [$0.heads[.text] ?? .empty, $0.body] }).text()
+        try GzipMember(families.filter { !$0.isOnRequest }.flatMap { [$0.heads[.text] ?? .empty, $0.body] }).text()
     }
 
     /// Without the families whose names begin with `prefix`.
@@ -58,7 +61,8 @@ package struct RenderedExposition: Sendable {
 
     /// The parts of the families that `filters` name, in one format.
     ///
-    /// - Parameter filters: names of families, or beginnings of names that end in `*`; empty: all.
+    /// - Parameter filters: names of families, or beginnings of names that end in `*`; empty: all but those that
+    ///   come only when they are asked for.
     /// - Returns: `nil` when a filter names nothing: a name that is misspelt must not look like a healthy silence.
     package func member(_ filters: [String] = [], as format: PrometheusText.Format = .text) -> GzipMember? {
         func isNamed(_ name: String, by filter: String) -> Bool {
@@ -69,7 +73,7 @@ package struct RenderedExposition: Sendable {
             return nil
         }
         let chosen = families.filter { family in
-            filters.isEmpty || filters.contains { isNamed(family.name, by: $0) }
+            filters.isEmpty ? !family.isOnRequest : filters.contains { isNamed(family.name, by: $0) }
         }
         var pieces = chosen.flatMap { [$0.heads[format] ?? .empty, $0.body] }
         if format == .openMetrics { pieces.append(end) }

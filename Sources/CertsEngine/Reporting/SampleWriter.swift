@@ -34,7 +34,8 @@ struct SampleWriter {
     mutating func finish() throws -> [RenderedExposition.Family] {
         try StreamedFamily.allCases.map { family in
             try bodies[family.rawValue].flush()
-            return try RenderedExposition.Family(family.head, body: try bodies[family.rawValue].writer.finish())
+            return try RenderedExposition.Family(
+                family.head, body: try bodies[family.rawValue].writer.finish(), isOnRequest: family.isOnRequest)
         }
     }
 

@@ -4,11 +4,14 @@ import CertsCore
 ///
 /// They are written side by side while the inventory is read once: no series is kept.
 enum StreamedFamily: Int, CaseIterable {
-    case expiryDays, notAfter, notBefore, chainNotAfter, renewalDue, info
+    case expiryDays, notAfter, notBefore, chainNotAfter, renewalDue, info, fingerprint
     case servedMatch, servedNotAfter, servedLastCheck, chainValid, ocspStatus, ocspNextUpdate
     case renewalAttempts, renewalFailures, renewalConsecutive, renewalLastSuccess
     case renewalHint, renewalHintInfo, renewalHintFailures
     case deployAttempts, deployFailures, rollbacks, rollbackFailures
+
+    /// A digest cannot be compressed: it alone would be as much as all the rest.
+    var isOnRequest: Bool { self == .fingerprint }
 
     var head: MetricFamily {
         switch self {
@@ -26,6 +29,10 @@ enum StreamedFamily: Int, CaseIterable {
             gauge("ssl_cert_renewal_due_timestamp_seconds", "When the planner renews the certificate.")
         case .info:
             MetricFamily("ssl_cert_info", .info, help: "Facts that change with each renewal; always 1.")
+        case .fingerprint:
+            MetricFamily(
+                "ssl_cert_fingerprint_info", .info,
+                help: "The SHA-256 of the certificate; always 1. Only for who asks for this family.")
         case .servedMatch:
             gauge(
                 "ssl_cert_served_match",

@@ -4,11 +4,11 @@ import Foundation
 
 // Reading what a revision's directory holds, as values.
 extension EngineContext {
-    /// - Throws: `file.missing` when the revision was never accepted, `state.corrupt` when the manifest cannot be read.
+    /// - Throws: `certificate.missing` when the revision was never accepted, `state.corrupt` when the manifest cannot be read.
     package func manifest(of certificate: Name, revision: Int) async throws -> RevisionManifest {
         guard let json = try await revisions.read(.manifest, of: certificate, revision: revision) else {
             throw CertsError(
-                .fileMissing, "revision \(revision) of '\(certificate)' was never issued",
+                .certificateMissing, "revision \(revision) of '\(certificate)' was never issued",
                 subject: certificate.rawValue,
                 hint: "`certs history \(certificate)` lists its revisions")
         }

@@ -4,7 +4,8 @@ import Foundation
 import Logging
 
 extension RotationEngine {
-    /// Has a revision revoked by the issuer that signed it, each of its leaves, and remembers it.
+    /// Has a revision revoked by the issuer that signed it, each of its leaves, and remembers it: what was issued and is
+    /// not deployed yet is not deployed later.
     ///
     /// - Parameters:
     ///   - revision: `nil`: the newest issued one that is not the current.
@@ -18,6 +19,9 @@ extension RotationEngine {
         defer { lock.release() }
         let current = try await context.revisions.currentRevision(of: name)
         let wanted = try await revocable(name, revision, current: current)
+        if let open = try await context.journal.openRotation(of: name), open.revision == wanted {
+            throw underWay(open, "of the revision \(wanted)")
+        }
         var manifest = try await context.manifest(of: name, revision: wanted)
         let signer = manifest.requested.issuer
         guard let issuer = context.issuers[signer] as? any RevokingIssuer else {
@@ -40,6 +44,7 @@ extension RotationEngine {
         // The first time and reason stay: the CA keeps them, too.
         if manifest.revocation == nil { manifest.revocation = Revocation(at: context.now, reason: reason) }
         try await context.revisions.write(try manifest.encoded(), to: .manifest, of: name, revision: wanted)
+        try await forgetIssued(name, wanted)
         context.logger.notice(
             "revision \(wanted) is revoked", metadata: ["certificate": "\(name)", "reason": "\(reason.word)"])
         return (wanted, wanted == current)
@@ -50,9 +55,14 @@ extension RotationEngine {
         for known in try await context.revisions.revisions(of: name).reversed() where known != current {
             if (try? await context.manifest(of: name, revision: known)) != nil { return known }
         }
+        guard let current else {
+            throw CertsError(
+                .certificateMissing, "nothing has been issued for '\(name)' yet", subject: name.rawValue,
+                hint: "there is nothing to revoke")
+        }
         throw CertsError(
             .certificateMissing, "'\(name)' has no revision besides the current one", subject: name.rawValue,
-            hint: "rotate first, name the current one with --revision \(current ?? 1), or say --replace")
+            hint: "rotate first, name the current one with --revision \(current), or say --replace")
     }
 
     /// Renews, deploys and verifies first, then has the old revision revoked. Where the new one is not seen served,
@@ -143,10 +153,7 @@ extension RotationEngine {
     func abandonForNewKey(_ open: Rotation) async throws {
         let name = open.certificate
         guard !open.deployments.contains(where: { $0.isTouched }) else {
-            throw CertsError(
-                .lockHeld, "a rotation of '\(name)' with the old key is in the step \(open.step.rawValue)",
-                subject: name.rawValue,
-                hint: "bring it to its end with `certs rotate \(name)`, then run this once more")
+            throw underWay(open, "with the old key")
         }
         var abandoned = open
         abandoned.fail(
@@ -157,7 +164,14 @@ extension RotationEngine {
         try await forgetIssued(name, open.revision)
     }
 
-    /// What was issued with the key is not deployed later, either.
+    private func underWay(_ open: Rotation, _ which: String) -> CertsError {
+        CertsError(
+            .lockHeld, "a rotation of '\(open.certificate)' \(which) is in the step \(open.step.rawValue)",
+            subject: open.certificate.rawValue,
+            hint: "bring it to its end with `certs rotate \(open.certificate)`, then run this once more")
+    }
+
+    /// What must not be served is not deployed later, either.
     private func forgetIssued(_ name: Name, _ revision: Int) async throws {
         guard var state = try await context.inventory.state(of: name), state.issuedRevision == revision,
             state.revision != revision

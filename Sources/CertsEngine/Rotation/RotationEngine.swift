@@ -182,6 +182,8 @@ package struct RotationEngine: Sendable {
         if item.purpose == .deploy {
             let state = try await context.inventory.state(of: name)
             revision = state?.issuedRevision ?? state?.revision
+            // A record of an earlier version may still have it for one to deploy. What is current and served stays.
+            if let revision, revision != state?.revision { try await confirmNotRevoked(name, revision) }
         }
         return .rotation(try await newRotation(name, item.purpose, item.reason, revision: revision, seat: seat))
     }

@@ -224,47 +224,66 @@ package struct CertificateScanner: Sendable {
         }
     }
 
+    /// So many files are read on one thread, one after the other, before something else may have it.
+    private static let share = 64
+
     private func read(
         _ entries: ArraySlice<WatchedTree.Entry>, _ source: Name?, _ passphrase: Secret?, _ now: Date
     ) async -> [ScannedFile] {
-        let width = max(1, ProcessInfo.processInfo.activeProcessorCount)
-        let share = max(64, (entries.count + width - 1) / width)
-        return await withTaskGroup(of: [ScannedFile].self) { group in
-            for start in stride(from: entries.startIndex, to: entries.endIndex, by: share) {
-                let slice = entries[start..<min(start + share, entries.endIndex)]
-                group.addTask {
-                    var records: [ScannedFile] = []
-                    for entry in slice { records.append(await self.read(entry, source, passphrase, now)) }
-                    return records
-                }
-            }
-            return await group.reduce(into: []) { $0 += $1 }
+        let shares = stride(from: entries.startIndex, to: entries.endIndex, by: Self.share).map { start in
+            Array(entries[start..<min(start + Self.share, entries.endIndex)])
         }
+        let width = max(1, ProcessInfo.processInfo.activeProcessorCount)
+        return await concurrently(shares, width: width) { share in
+            await read(share, source, passphrase, now)
+        }.flatMap(\.self)
     }
 
     private func read(
-        _ entry: WatchedTree.Entry, _ source: Name?, _ passphrase: Secret?, _ now: Date
-    ) async -> ScannedFile {
-        do {
-            let file = try await files.read(entry.path, limit: Self.largestFile)
-            // The stamp of what was read, not of what was seen before: a change in between is found at the next scan.
-            let bytes = file.contents.withBytes { Data($0) }
-            let digest = Digest.sha256.data(of: bytes)
-            let facts: WatchedFacts
-            if CertificateFile.isPKCS12(bytes) {
+        _ entries: [WatchedTree.Entry], _ source: Name?, _ passphrase: Secret?, _ now: Date
+    ) async -> [ScannedFile] {
+        let read = await files.read(entries.map(\.path), limit: Self.largestFile) { index, outcome in
+            Contents(outcome, of: entries[index], source, now)
+        }
+        var records: [ScannedFile] = []
+        for one in read {
+            var file = one.file
+            if let bytes = one.encrypted {
                 // Derives keys, for as long as the file wants: not on the threads that everything else needs.
-                facts = try await BlockingPool.shared.run { CertificateFile.facts(in: bytes, passphrase: passphrase) }
-                trials.note(entry.path, file.stamp, passphrase, facts.problem)
-            } else {
-                facts = CertificateFile.facts(in: bytes, passphrase: passphrase)
+                let facts = try? await BlockingPool.shared.run {
+                    CertificateFile.facts(in: bytes, passphrase: passphrase)
+                }
+                file.facts = facts ?? WatchedFacts(problem: .readFailed)
+                trials.note(file.path, file.stamp, passphrase, file.problem)
             }
-            let changedAt = TimeInterval(file.stamp.changed) / 1e9
-            return ScannedFile(
-                path: entry.path, source: source, stamp: file.stamp,
-                isSettled: now.timeIntervalSince1970 - changedAt > Self.settling, digest: digest, facts: facts)
-        } catch {
+            records.append(file)
+        }
+        return records
+    }
+}
+
+/// What was read of one file.
+private struct Contents: Sendable {
+    /// Without facts yet, if there are bytes that are encrypted.
+    var file: ScannedFile
+    var encrypted: Data?
+
+    init(_ outcome: Result<WatchedFile, any Error>, of entry: WatchedTree.Entry, _ source: Name?, _ now: Date) {
+        switch outcome {
+        case .success(let read):
+            // The stamp of what was read, not of what was seen before: a change in between is found at the next scan.
+            let bytes = read.contents.withBytes { Data($0) }
+            let changedAt = TimeInterval(read.stamp.changed) / 1e9
+            let isEncrypted = CertificateFile.isPKCS12(bytes)
+            encrypted = isEncrypted ? bytes : nil
+            file = ScannedFile(
+                path: entry.path, source: source, stamp: read.stamp,
+                isSettled: now.timeIntervalSince1970 - changedAt > CertificateScanner.settling,
+                digest: Digest.sha256.data(of: bytes),
+                facts: isEncrypted ? WatchedFacts() : CertificateFile.facts(in: bytes, passphrase: nil))
+        case .failure(let error):
             let reason = (error as? WatchFailure)?.reason ?? .readFailed
-            return ScannedFile(
+            file = ScannedFile(
                 path: entry.path, source: source, stamp: entry.stamp, facts: WatchedFacts(problem: reason))
         }
     }

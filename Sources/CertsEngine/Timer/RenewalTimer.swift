@@ -26,6 +26,8 @@ package final class RenewalTimer: Service {
     /// See `RenewalTimer+Drift.swift`.
     let toldDrift = Mutex(ToldDrift())
     let driftLimit: Int
+    /// Whether it rotates what is due itself, or a declared job does so at its own times.
+    let rotates: Bool
     /// See `RenewalTimer+Hints.swift`.
     let hintsAt = Mutex<Date?>(nil)
 
@@ -33,7 +35,7 @@ package final class RenewalTimer: Service {
     ///   are more, a look takes so long that only a person should ask for it.
     package init(
         engine: RotationEngine, publisher: SnapshotPublisher, heartbeat: Heartbeat = Heartbeat(),
-        notifier: Notifier? = nil,
+        notifier: Notifier? = nil, rotates: Bool = true,
         pollInterval: Duration = .seconds(1), driftLimit: Int = 5000,
         random: @escaping @Sendable () -> Double = { Double.random(in: 0...1) }
     ) {
@@ -41,6 +43,7 @@ package final class RenewalTimer: Service {
         self.publisher = publisher
         self.heartbeat = heartbeat
         self.notifier = notifier
+        self.rotates = rotates
         self.pollInterval = pollInterval
         self.driftLimit = driftLimit
         self.random = random
@@ -100,7 +103,7 @@ package final class RenewalTimer: Service {
             }
             try await engine.observe()
             await refreshHints()
-            let results = try await engine.rotateDue(.indexed)
+            let results = rotates ? try await engine.rotateDue(.indexed) : []
             // A new certificate is asked about as soon as it is there (RFC 9773 §4.3).
             if results.contains(where: \.isRotated) { await refreshHints() }
             hasSucceeded = results.allSatisfy { !$0.isFailure }
@@ -139,6 +142,11 @@ extension RotationEngine.Result {
     /// Whether something was carried out to its end.
     package var isRotated: Bool {
         if case .rotated = self { true } else { false }
+    }
+
+    /// Whether it waits for a certificate that an external CA issues.
+    package var isWaiting: Bool {
+        if case .waiting = self { true } else { false }
     }
 
     /// Whether the run counts as failed; a certificate that another process works on does not.

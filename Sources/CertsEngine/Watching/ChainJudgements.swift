@@ -21,10 +21,17 @@ final class ChainJudgements: Sendable {
         }
     }
 
-    private struct Judgement {
+    /// A class: facts are many texts, and all threads wait while one of them is copied under the lock.
+    private final class Judgement: Sendable {
         let facts: WatchedFacts
         let madeAt: Date
         let until: Date
+
+        init(facts: WatchedFacts, madeAt: Date, until: Date) {
+            self.facts = facts
+            self.madeAt = madeAt
+            self.until = until
+        }
     }
 
     /// What was used in this look and in the last one: older judgements are of certificates that nobody serves any more.
@@ -40,20 +47,22 @@ final class ChainJudgements: Sendable {
 
     /// - Returns: `nil` when it has to be judged (again).
     func facts(_ key: Key, at now: Date) -> WatchedFacts? {
-        looks.withLock { looks in
+        let known = looks.withLock { looks -> Judgement? in
             guard let known = looks.current[key] ?? looks.last[key], known.madeAt <= now, now < known.until else {
                 return nil
             }
             looks.current[key] = known
-            return known.facts
+            return known
         }
+        return known?.facts
     }
 
     /// - Parameter records: of all certificates that the judgement depends on.
     func keep(_ facts: WatchedFacts, _ key: Key, of records: [CertificateRecord], at now: Date) {
         let bounds = records.flatMap { [$0.notBefore, $0.notAfter] }.filter { $0 > now }
         let until = min(bounds.min() ?? .distantFuture, now.addingTimeInterval(Self.longest))
-        looks.withLock { $0.current[key] = Judgement(facts: facts, madeAt: now, until: until) }
+        let judgement = Judgement(facts: facts, madeAt: now, until: until)
+        looks.withLock { $0.current[key] = judgement }
     }
 
     /// Forgets what was not used since the last call.

@@ -1,6 +1,7 @@
 package import CertsCore
 package import CertsCrypto
 package import Foundation
+import Synchronization
 
 /// Looks at the endpoints of others by one handshake each.
 package struct EndpointWatch: Sendable {
@@ -28,11 +29,14 @@ package struct EndpointWatch: Sendable {
         guard !endpoints.isEmpty else { return true }
         let before = Dictionary(
             try await inventory.sightings().map { ($0.label, $0) }, uniquingKeysWith: { first, _ in first })
-        let seen = await concurrently(endpoints, width: Self.width) { endpoint in
-            var sighting = await look(at: endpoint, now())
-            if let known = before[endpoint.label] { sighting.facts.keep(known.facts) }
-            return sighting
+        let found = Found(count: endpoints.count)
+        let asked = endpoints.map(Self.asked)
+        await prober.look(at: asked, width: Self.width, deadline: Self.deadline) { index, sent in
+            var sighting = sighting(of: endpoints[index], asked[index], sent, now())
+            if let known = before[sighting.label] { sighting.facts.keep(known.facts) }
+            found.set(sighting, at: index)
         }
+        let seen = found.all
         judgements.endLook()
         let errors = Dictionary(seen.compactMap(\.facts.problem).map { ($0, 1) }, uniquingKeysWith: +)
         let isUp = seen.contains { $0.facts.problem == nil }
@@ -44,37 +48,53 @@ package struct EndpointWatch: Sendable {
         return isUp
     }
 
-    func look(at watched: WatchedEndpoint, _ now: Date) async -> EndpointSighting {
-        let endpoint = watched.endpoint
+    /// What was found, in the order of the endpoints.
+    private final class Found: Sendable {
+        private let sightings: Mutex<[EndpointSighting?]>
+
+        init(count: Int) { sightings = Mutex(Array(repeating: nil, count: count)) }
+
+        func set(_ sighting: EndpointSighting, at index: Int) { sightings.withLock { $0[index] = sighting } }
+
+        var all: [EndpointSighting] { sightings.withLock { $0.compactMap(\.self) } }
+    }
+
+    /// With the server name to send.
+    private static func asked(_ watched: WatchedEndpoint) -> Endpoint {
+        var endpoint = watched.endpoint
+        if endpoint.serverName == nil, IPAddress(endpoint.host) == nil { endpoint.serverName = endpoint.host }
+        return endpoint
+    }
+
+    private func sighting(
+        of watched: WatchedEndpoint, _ asked: Endpoint, _ sent: Result<SentChain, CertsError>, _ now: Date
+    ) -> EndpointSighting {
         var sighting = EndpointSighting(
-            label: watched.label, address: endpoint.address, facts: WatchedFacts(), observedAt: now)
-        do {
-            var asked = endpoint
-            if asked.serverName == nil, IPAddress(endpoint.host) == nil { asked.serverName = endpoint.host }
-            let served = try await prober.probe(asked, as: ClientProfile(), deadline: Self.deadline)
-            let host = asked.serverName ?? endpoint.host
-            let key = ChainJudgements.Key(served.chainDER, host: host)
-            if served.staple == nil, let known = judgements.facts(key, at: now) {
+            label: watched.label, address: watched.endpoint.address, facts: WatchedFacts(), observedAt: now)
+        switch sent {
+        case .success(let sent):
+            let host = asked.serverName ?? asked.host
+            let key = ChainJudgements.Key(sent.certificates, host: host)
+            if sent.staple == nil, let known = judgements.facts(key, at: now) {
                 (sighting.facts, sighting.stapled) = (known, StapledStatus.none)
-                return sighting
+            } else {
+                let judged = judge(sent, key, host, now)
+                (sighting.facts, sighting.stapled, sighting.stapleNextUpdate) =
+                    (judged.facts, judged.stapled, judged.until)
             }
-            // Signatures and names: a few milliseconds of the processor, away from the cooperative pool.
-            let judged = try await BlockingPool.shared.run { judge(served, key, host, now) }
-            (sighting.facts, sighting.stapled, sighting.stapleNextUpdate) = (judged.facts, judged.stapled, judged.until)
-        } catch {
-            sighting.facts.problem = Self.reason(CertsError.wrapping(error))
+        case .failure(let error): sighting.facts.problem = Self.reason(error)
         }
         return sighting
     }
 
     private func judge(
-        _ served: ServedCertificate, _ key: ChainJudgements.Key, _ host: String, _ now: Date
+        _ sent: SentChain, _ key: ChainJudgements.Key, _ host: String, _ now: Date
     ) -> (facts: WatchedFacts, stapled: StapledStatus?, until: Date?) {
-        guard let chain = try? served.chainDER.map({ try Certificate(der: $0) }), let leaf = chain.first else {
+        guard let chain = try? sent.certificates.map({ try Certificate(der: $0) }), let leaf = chain.first else {
             return (WatchedFacts(problem: .malformed), nil, nil)
         }
         let facts = judgements.facts(key, at: now) ?? facts(of: chain, key, host, now)
-        guard let der = served.staple else { return (facts, StapledStatus.none, nil) }
+        guard let der = sent.staple else { return (facts, StapledStatus.none, nil) }
         guard let issuer = chain.dropFirst().first,
             let staple = try? OCSPStaple(der: der, leaf: leaf, issuer: issuer, now: now)
         else { return (facts, .unknown, nil) }

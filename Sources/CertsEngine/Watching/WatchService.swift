@@ -49,8 +49,9 @@ package struct WatchService: Service {
             let look = await watch.scan()
             if recordedAt.map({ begin - $0 >= Self.recordInterval }) ?? true || look.isChanged || !look.isRecorded {
                 await watch.record(
-                    CertificateWatch.scanTaskName, interval: declared.scanInterval, startedAt: startedAt,
-                    hasSucceeded: look.isRecorded)
+                    CertificateWatch.scanTaskName,
+                    interval: Self.scanRound(declared.scanInterval, elapsed: ContinuousClock.now - begin),
+                    startedAt: startedAt, hasSucceeded: look.isRecorded)
                 recordedAt = begin
             }
             if look.isChanged || known.isEmpty { await publisher.publish() }
@@ -67,6 +68,12 @@ package struct WatchService: Service {
             }
             await wait(until: latest, atLeastUntil: earliest)
         }
+    }
+
+    /// How often a scan is recorded that takes so long and finds nothing, in seconds: whoever reads the record must not
+    /// take it for late.
+    static func scanRound(_ interval: TimeInterval, elapsed: Duration) -> TimeInterval {
+        max(interval, recordInterval / .seconds(1), elapsed / .seconds(1) * 2)
     }
 
     /// Until the next look is due, or something has changed.
@@ -87,10 +94,12 @@ package struct WatchService: Service {
         let declared = watch.context.declarations.watch
         guard !declared.endpoints.isEmpty else { return }
         while !Task.isCancelled {
-            let startedAt = watch.context.now
+            let (begin, startedAt) = (ContinuousClock.now, watch.context.now)
             let isRecorded = await watch.probe()
+            // The pause comes after the handshakes, and those with endpoints that hang take their time.
             await watch.record(
-                CertificateWatch.probeTaskName, interval: declared.probeInterval, startedAt: startedAt,
+                CertificateWatch.probeTaskName,
+                interval: declared.probeInterval + (ContinuousClock.now - begin) / .seconds(1), startedAt: startedAt,
                 hasSucceeded: isRecorded)
             await publisher.publish()
             try? await Task.sleep(for: .seconds(declared.probeInterval))

@@ -1,3 +1,4 @@
+import CertsDocker
 import Foundation
 
 /// Which files of this host a container sees, and where.

@@ -1,4 +1,5 @@
 import CertsCore
+import CertsDocker
 
 extension DockerReloader {
     func failed(_ found: RunningContainer, _ log: ReloadLog) -> CertsError {

@@ -1,4 +1,5 @@
 import CertsCore
+import CertsDocker
 import Foundation
 
 /// A signal to HAProxy in a container, through the Engine API.

@@ -1,4 +1,5 @@
 import CertsCore
+import CertsDocker
 
 /// A container that was found and runs, as it was a moment ago.
 struct RunningContainer: Sendable {

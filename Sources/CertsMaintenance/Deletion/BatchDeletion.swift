@@ -72,7 +72,6 @@ package struct BatchDeletion {
                 ).affected
                 let seconds = (ContinuousClock.now - begin) / .seconds(1)
                 (failures, outcome.rows) = (0, outcome.rows + count)
-                control.beat(outcome.rows)
                 size.adapt(deleted: count, seconds: seconds)
                 if count > 0 {
                     passes = 0
@@ -141,7 +140,6 @@ package struct BatchDeletion {
         outcome.rows += halving.deleted.count
         for key in halving.deleted { quarantine.remove(key) }
         for (key, reason) in halving.held { quarantine.add(key, reason) }
-        control.beat(outcome.rows)
     }
 
     /// A row may have been held by another that is gone by now: once more, as long as that helps.

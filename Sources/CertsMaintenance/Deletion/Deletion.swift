@@ -10,6 +10,8 @@ package struct Deletion: Sendable {
     let age: String
     let limits: DeletionLimits
     private let conditions: [Condition]
+    /// Rows of `t` that would have to go and cannot, for what stands in them.
+    var unfit: SQL?
 
     init(_ facts: TableFacts, age: String, limits: DeletionLimits, conditions: [Condition]) {
         self.facts = facts

@@ -12,10 +12,14 @@ package struct DeletionPreview: Sendable {
     /// Rows that would have to go and that others hold by a foreign key.
     package var held: Int
     package var warnings: [String]
+    /// Why a run would refuse all of it.
+    package var refusal: String?
 
     package var preview: WorkPreview {
-        WorkPreview(
-            subject: table.description, count: rows, bytes: bytes, held: held, keys: keys, warnings: warnings)
+        let isRefused = refusal != nil
+        return WorkPreview(
+            subject: table.description, count: isRefused ? 0 : rows, bytes: isRefused ? 0 : bytes, held: held,
+            keys: isRefused ? [] : keys, warnings: warnings, refusal: refusal)
     }
 
     /// Blocking.
@@ -43,21 +47,50 @@ package struct DeletionPreview: Sendable {
                 """, within: limit
             ).values
             let blocked = try session.run("\(held) SELECT count(*) FROM held", within: limit).integer ?? 0
-            var warnings = deletion.facts.warnings
+            var warnings = deletion.facts.warnings + (try deletion.companions(in: session, within: limit))
             if !deletion.facts.indexed.contains(deletion.age) {
                 warnings.append(
                     "no index of \(deletion.facts.table) begins with \(deletion.age): each batch reads the whole table")
             }
             return DeletionPreview(
                 table: deletion.facts.table, rows: totals?.first ?? 0, bytes: totals?.last ?? 0, keys: keys,
-                held: blocked, warnings: warnings)
+                held: blocked, warnings: warnings,
+                refusal: try refusal { try deletion.refuseTooLargeShare(in: session, within: limit) })
+        }
+    }
+}
+
+extension DeletionPreview {
+    /// What a guard that a run has, too, says.
+    static func refusal(_ check: () throws -> Void) throws -> String? {
+        do {
+            try check()
+            return nil
+        } catch let error as CertsError where error.code == .jobRefused {
+            return error.message
         }
     }
 }
 
 extension Deletion {
+    /// The rows of other tables that go with the rows, by ON DELETE CASCADE; of the tables that refer to these, only the
+    /// names are told.
+    func companions(in session: PostgresSession, within limit: Duration) throws -> [String] {
+        try facts.references.filter { $0.cascades && $0.table != facts.table }.compactMap { reference in
+            let count =
+                try session.run(
+                    """
+                    \(held) SELECT count(*) FROM \(table: reference.table) AS other WHERE EXISTS (SELECT FROM \
+                    ONLY \(table: facts.table) AS t WHERE \(condition("t")) AND \(join(reference, "other")) \
+                    AND t.ctid NOT IN (SELECT place FROM held))
+                    """, within: limit
+                ).integer ?? 0
+            return count == 0 ? nil : "\(count) rows of \(reference.table) go with them (ON DELETE CASCADE)"
+        }
+    }
+
     /// `WITH RECURSIVE held(place)`: the rows to go to which a row refers that stays, and those to which one of these
-    /// refers.
+    /// refers; and those that are not fit to go.
     var held: SQL {
         let blocking = facts.references.filter(\.blocks)
         let seeds = blocking.map { reference in
@@ -68,7 +101,8 @@ extension Deletion {
                 """ as SQL
         }
         let seed: SQL = """
-            SELECT t.ctid FROM \(table: facts.table) AS t WHERE \(condition("t")) AND (\(Self.any(seeds)))
+            SELECT t.ctid FROM \(table: facts.table) AS t WHERE \(condition("t")) \
+            AND (\(Self.any(seeds + [unfit].compactMap { $0 })))
             """
         let own = blocking.filter { $0.table == facts.table }
         guard !own.isEmpty else { return "WITH RECURSIVE held(place) AS (\(seed))" }

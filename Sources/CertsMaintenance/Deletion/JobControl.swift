@@ -5,18 +5,15 @@ package import Foundation
 package struct JobControl: Sendable {
     package var deadline: ContinuousClock.Instant
     package var interrupt: JobInterrupt
-    /// Called after each batch with the rows so far: a sign of life.
-    package var beat: @Sendable (Int) -> Void
     /// The wall clock, for what is kept.
     package var now: @Sendable () -> Date
 
     package init(
         deadline: ContinuousClock.Instant = .now + .seconds(600), interrupt: JobInterrupt = JobInterrupt(),
-        beat: @escaping @Sendable (Int) -> Void = { _ in }, now: @escaping @Sendable () -> Date
+        now: @escaping @Sendable () -> Date
     ) {
         self.deadline = deadline
         self.interrupt = interrupt
-        self.beat = beat
         self.now = now
     }
 

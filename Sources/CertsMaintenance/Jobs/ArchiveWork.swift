@@ -39,7 +39,6 @@ struct ArchiveWork {
             let count = try archiveBatch(deletion, category, limit: limit)
             guard count > 0 else { return }
             outcome.rows += count
-            control.beat(outcome.rows)
             control.pause(0.05)
         }
     }

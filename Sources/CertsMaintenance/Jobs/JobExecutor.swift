@@ -53,11 +53,25 @@ package struct JobExecutor: Sendable {
     static let pool = BlockingPool(name: "certs.maintenance", width: 16)
 
     package let maintenance: MaintenanceDeclaration
+    /// Rotates the certificates that are due; the work of another module.
+    private let renewal: (any HostWork)?
+    /// Lets disruptive work run, or not.
+    private let disruption: DisruptionGuard
+    private let host: HostPorts?
     /// Reads a file that holds a secret.
     private let secret: @Sendable (String) throws -> Secret
+    private let faults: FaultPoints
 
-    package init(_ maintenance: MaintenanceDeclaration, secret: @escaping @Sendable (String) throws -> Secret) {
+    package init(
+        _ maintenance: MaintenanceDeclaration, renewal: (any HostWork)? = nil, host: HostPorts? = nil,
+        disruption: DisruptionGuard = .closed, faults: FaultPoints = .none,
+        secret: @escaping @Sendable (String) throws -> Secret
+    ) {
         self.maintenance = maintenance
+        self.renewal = renewal
+        self.host = host
+        self.disruption = disruption
+        self.faults = faults
         self.secret = secret
     }
 
@@ -69,9 +83,16 @@ package struct JobExecutor: Sendable {
     package func run(
         _ job: JobDeclaration, id: String, quarantine: [QuarantinedRow], patience: Double = 0, control: JobControl
     ) async throws -> Done {
-        if let work = hostWork(job.work) { return try await work.run(job.name, control: control) }
+        if job.work.isDisruptive, let refusal = await disruption.refusal(job) { throw refusal }
+        let application = "certs:\(job.name):\(id.prefix(8))"
+        if let work = try hostWork(job.work) {
+            let holder = try await holdLock(of: job, at: work.lockPlace, application, patience, control)
+            var done = try await work.run(job.name, control: control)
+            done.holder = holder
+            return done
+        }
         return try await Self.pool.run { [self] in
-            let session = try open("certs:\(job.name):\(id.prefix(8))", control)
+            let session = try open(application, control)
             return try explaining(job) {
                 try refuseOtherServers(session)
                 try takeLock(of: job.name, in: session, patience: patience, control)
@@ -84,11 +105,22 @@ package struct JobExecutor: Sendable {
 
     /// What the job would do now; changes nothing.
     package func plan(_ job: JobDeclaration, sample: Int, control: JobControl) async throws -> [WorkPreview] {
-        if let work = hostWork(job.work) { return try await work.preview(job.name, sample: sample, control: control) }
+        if let work = try hostWork(job.work) {
+            return try await work.preview(job.name, sample: sample, control: control)
+        }
         return try await Self.pool.run { [self] in
             let session = try open("certs:\(job.name):plan", control)
             return try explaining(job) {
                 try refuseOtherServers(session)
+                if case .deleteMedia(let work) = job.work {
+                    return [
+                        try MediaWork(work, in: session, quarantine: [], control: control).preview(sample: sample)
+                            .preview
+                    ]
+                }
+                if case .database(let work) = job.work {
+                    return try databaseWork(work).preview(in: session, sample: sample, control: control)
+                }
                 return try deletions(of: job.work, session).map {
                     try DeletionPreview.make($0, in: session, sample: sample, within: control.left).preview
                 }
@@ -97,25 +129,56 @@ package struct JobExecutor: Sendable {
     }
 
     /// `nil`: it is done in a session of the database.
-    private func hostWork(_ work: JobWork) -> (any HostWork)? {
+    private func hostWork(_ work: JobWork) throws -> (any HostWork)? {
         switch work {
+        case .checkRedisKeys(let check): RedisKeyWork(check: check, connect: connectToRedis)
         case .command(let work): ProgramWork(work: work)
+        case .renewCertificates: renewal
+        case .backUp(let work): BackupWork(backup: work, access: try access)
+        case .testRestore(let work):
+            RestoreTestWork(
+                backup: try maintenance.backup(of: work.job).backup, name: work.backup, access: try access)
+        case .restore(let work):
+            RestoreWork(
+                work: work, backup: try maintenance.backup(of: work.job).backup, access: try access, faults: faults)
+        case .backUpServer(let work): PgBackRestWork(work: work)
+        case .host(let job): host?.work(job)
         default: nil
         }
     }
 
-    private func open(_ application: String, _ control: JobControl) throws -> PostgresSession {
-        guard let database = maintenance.database else {
-            throw CertsError(
-                .configurationInvalid, "no database is declared", hint: "write `database:` under `maintenance:`")
+    /// A session that holds the lock while work runs that is not done in it; `nil`: the work needs none.
+    private func holdLock(
+        of job: JobDeclaration, at place: LockPlace, _ application: String, _ patience: Double, _ control: JobControl
+    ) async throws -> Holder? {
+        let database: String?
+        switch place {
+        case .nowhere: return nil
+        case .declaredDatabase: database = nil
+        case .administration: database = DatabaseAccess.administration
         }
-        do {
-            return try PostgresSession(
-                database, password: try database.passwordFile.map { try secret($0) }, application: application,
-                interrupt: control.interrupt)
-        } catch let failure as PostgresFailure {
-            throw failure.error("cannot connect", subject: "\(database.name)@\(database.host)")
+        return try await Self.pool.run { [self] in
+            let session = try access.open(application, to: database, control)
+            return try explaining(job) {
+                try refuseOtherServers(session)
+                try takeLock(of: job.name, in: session, patience: patience, control)
+                return Holder(session)
+            }
         }
+    }
+
+    private var access: DatabaseAccess {
+        get throws {
+            guard let database = maintenance.database else {
+                throw CertsError(
+                    .configurationInvalid, "no database is declared", hint: "write `database:` under `maintenance:`")
+            }
+            return DatabaseAccess(declaration: database, secret: secret)
+        }
+    }
+
+    func open(_ application: String, _ control: JobControl) throws -> PostgresSession {
+        try access.open(application, control)
     }
 
     private func explaining<Value>(_ job: JobDeclaration, _ body: () throws -> Value) throws -> Value {
@@ -158,20 +221,17 @@ package struct JobExecutor: Sendable {
             hint: "`SELECT * FROM pg_locks WHERE locktype = 'advisory'` names it", retry: .later)
     }
 
-    /// The second half: FNV-1a of the name.
-    static func lockKey(of job: Name) -> Int32 {
-        Int32(bitPattern: job.rawValue.utf8.reduce(UInt32(0x811c_9dc5)) { ($0 ^ UInt32($1)) &* 0x0100_0193 })
-    }
+    /// The second half.
+    static func lockKey(of job: Name) -> Int32 { Int32(bitPattern: FNV1a.hash32(job.rawValue.utf8)) }
 
     /// What a job deletes, one for each condition.
     private func deletions(of work: JobWork, _ session: PostgresSession) throws -> [Deletion] {
         switch work {
         case .deleteRows(let work): [try Deletion.make(work, in: session)]
-        case .deleteMedia(let work): [try Deletion.make(work.rows, in: session)]
         case .deleteOrphans(let work): [try Deletion.make(work, in: session)]
         case .archiveRows(let work):
             try work.retention.keys.sorted().map { try Deletion.make(work, category: $0, in: session) }
-        case .checkKeyRotation, .checkPrekeys, .command:
+        default:
             throw CertsError(
                 .usage, "this job deletes nothing: it tells users", hint: "`certs maintenance run` tells them")
         }
@@ -207,7 +267,13 @@ package struct JobExecutor: Sendable {
             var notices = try notices(job, session, control)
             let error = failure(of: job) { try notices.run(check) }
             return done(job, notices, error, counter: .prekeyNotices)
-        case .command: preconditionFailure("\(job.work.word) needs no session")
+        case .database(let work):
+            return try databaseWork(work).run(in: session, control: control) {
+                // What a run that was stopped leaves is cleared by a session that nothing has stopped.
+                try open("certs:\(job.name):clear", JobControl(now: control.now))
+            }
+        default:
+            throw CertsError(.internal, "'\(job.work.word)' is no work of a session", subject: job.name.rawValue)
         }
     }
 
@@ -223,12 +289,15 @@ package struct JobExecutor: Sendable {
 
     private func notices(_ job: JobDeclaration, _ session: PostgresSession, _ control: JobControl) throws -> NoticeWork
     {
+        NoticeWork(job: job.name, in: session, redis: try connectToRedis(), control: control)
+    }
+
+    private func connectToRedis() throws -> RedisConnection {
         guard let redis = maintenance.redis else {
             throw CertsError(
                 .configurationInvalid, "no Redis is declared", hint: "write `redis:` under `maintenance:`")
         }
-        let connection = try RedisConnection(redis, password: try redis.passwordFile.map { try secret($0) })
-        return NoticeWork(job: job.name, in: session, redis: connection, control: control)
+        return try RedisConnection(redis, password: try redis.passwordFile.map { try secret($0) })
     }
 
     private func done(

@@ -72,6 +72,21 @@ package enum JobMetrics {
         }
     }
 
+    private static func dockerFamily(_ jobs: [JobDeclaration], _ counters: [JobCounter]) -> MetricFamily {
+        var samples: [MetricFamily.Sample] = []
+        for job in jobs {
+            guard case .host(.cleanUpDocker) = job.work else { continue }
+            for kind in DockerLeftovers.Kind.allCases.map(\.rawValue) {
+                let bytes = counters.filter { $0.job == job.name && $0.kind == .dockerBytes && $0.table == kind }
+                samples.append(
+                    .init(Double(bytes.reduce(0) { $0 + $1.value }), ["job": job.name.rawValue, "kind": kind]))
+            }
+        }
+        return MetricFamily(
+            "certs_docker_reclaimed_bytes_total", .counter, help: "Bytes that the removal of objects of Docker freed.",
+            samples: samples)
+    }
+
     private static func rowFamilies(_ jobs: [JobDeclaration], _ counters: [JobCounter]) -> [MetricFamily] {
         func sum(_ kind: JobCounter.Kind, of job: Name? = nil) -> Double {
             Double(counters.filter { $0.kind == kind && (job == nil || $0.job == job) }.reduce(0) { $0 + $1.value })
@@ -91,6 +106,7 @@ package enum JobMetrics {
                     }
                 }),
             family("certs_job_bytes_freed_total", "Bytes of deleted files.", .bytesFreed),
+            dockerFamily(jobs, counters),
             family("certs_job_lock_timeouts_total", "Batches that a lock of others held up.", .lockTimeouts),
             family("certs_job_notices_total", "Users who were told.", .noticesSent),
             MetricFamily(

@@ -6,15 +6,12 @@ package import Logging
 package struct JobRunner: Sendable {
     package let executor: JobExecutor
     package let ledger: any JobLedger
-    private let locks: any JobLocks
+    let locks: any JobLocks
     private let logger: Logger
     private let host: String
     private let kept = KeptLocks()
     /// The wall clock.
     package let now: @Sendable () -> Date
-
-    /// Between two signs of life of a run.
-    private static let heartbeat: Duration = .seconds(15)
 
     package init(
         executor: JobExecutor, ledger: any JobLedger, locks: any JobLocks, logger: Logger, host: String,
@@ -30,15 +27,19 @@ package struct JobRunner: Sendable {
 
     /// Runs the job once, and again as often as it declares while trying again can help.
     ///
+    /// - Parameter window: the one that it runs in.
     /// - Returns: the last run, as it was recorded.
     /// - Throws: only when the ledger cannot be written.
     @discardableResult
     package func run(
-        _ job: JobDeclaration, occurrence: Date?, source: JobRun.Source, interrupt: JobInterrupt = JobInterrupt()
+        _ job: JobDeclaration, occurrence: Date?, source: JobRun.Source, window: String? = nil,
+        interrupt: JobInterrupt = JobInterrupt()
     ) async throws -> JobRun {
         var attempt = 1
         while true {
-            let (run, retry) = try await runOnce(job, occurrence, source, attempt, interrupt)
+            var begun = entry(job, occurrence, source, attempt)
+            begun.window = window
+            let (run, retry) = try await runOnce(job, begun, interrupt)
             guard retry, attempt <= job.retries, !interrupt.isSet else { return run }
             // A wait that is cancelled ends the retries, not the record of them.
             let pause = job.retryAfter * Double(1 << min(attempt - 1, 10))
@@ -57,8 +58,19 @@ package struct JobRunner: Sendable {
     }
 
     /// Closes the runs of processes that are gone; called before the first run.
+    ///
+    /// A run holds the lock of its job: an entry without it is of a process that ended in the middle.
     package func closeLostRuns() async throws {
-        for var run in try await ledger.openRuns() where !isAlive(run.runner) {
+        for var run in try await ledger.openRuns() {
+            let lock: any HeldLock
+            do {
+                lock = try await locks.lock(job: run.job)
+            } catch let error as CertsError where error.code == .lockHeld {
+                continue
+            }
+            defer { lock.release() }
+            // It may have ended since.
+            guard try await ledger.openRuns().contains(where: { $0.id == run.id }) else { continue }
             run.result = .lost
             run.endedAt = now()
             run.reason = "its process ended in the middle of it; what it had committed stays"
@@ -66,31 +78,26 @@ package struct JobRunner: Sendable {
         }
     }
 
-    private func isAlive(_ runner: String) -> Bool {
-        let parts = runner.split(separator: ":")
-        guard parts.count == 2, parts[0] == host, let pid = Int32(parts[1]) else { return false }
-        return pid != getpid() && (kill(pid, 0) == 0 || errno == EPERM)
-    }
-
-    private func entry(_ job: JobDeclaration, _ occurrence: Date?, _ source: JobRun.Source, _ attempt: Int) -> JobRun {
+    func entry(_ job: JobDeclaration, _ occurrence: Date?, _ source: JobRun.Source, _ attempt: Int) -> JobRun {
         JobRun(
             id: UUID().uuidString.lowercased(), job: job.name, occurrence: occurrence, startedAt: now(), source: source,
             runner: "\(host):\(getpid())", attempt: attempt)
     }
 
     private func runOnce(
-        _ job: JobDeclaration, _ occurrence: Date?, _ source: JobRun.Source, _ attempt: Int, _ interrupt: JobInterrupt
+        _ job: JobDeclaration, _ begun: JobRun, _ interrupt: JobInterrupt
     ) async throws -> (JobRun, retry: Bool) {
-        var run = entry(job, occurrence, source, attempt)
-        try await ledger.begin(run)
+        var run = begun
         var retry = false
+        // Two processes of one state directory: without a question to the server.
+        var lock: (any HeldLock)?
+        defer { lock?.release() }
         do {
-            // Two processes of one state directory: without a question to the server.
-            let lock = try await locks.lock(job: job.name)
-            defer { lock.release() }
+            lock = try await locks.lock(job: job.name)
+            try await ledger.begin(run)
             kept.release(job.name)
             let done = try await carryOut(job, run, interrupt)
-            if source == .timer { keepLock(done.holder, of: job) }
+            if run.source == .timer { keepLock(done.holder, of: job) }
             run.rows = done.rows
             run.quarantined = done.quarantined
             run.counts = done.counts
@@ -112,7 +119,7 @@ package struct JobRunner: Sendable {
         return (run, retry)
     }
 
-    private static func result(_ error: CertsError) -> JobRun.Result {
+    static func result(_ error: CertsError) -> JobRun.Result {
         switch error.code {
         case .lockHeld: .skipped
         case .jobRefused: .refused
@@ -126,11 +133,6 @@ package struct JobRunner: Sendable {
     {
         let control = JobControl(deadline: .now + .seconds(job.deadline), interrupt: interrupt, now: now)
         let quarantine = try await ledger.quarantine(of: job.name)
-        let (ledger, now) = (ledger, now)
-        let beats = Task {
-            while (try? await Task.sleep(for: Self.heartbeat)) != nil { try? await ledger.beat(run: run.id, at: now()) }
-        }
-        defer { beats.cancel() }
         // A person may wait until the lock that another process keeps after a run is free; a timer has its next time.
         let patience = run.source == .command ? job.schedule.jitter + 2 * Self.clockDifference : 0
         return try await withTaskCancellationHandler {

@@ -10,6 +10,8 @@ package actor JobScheduler {
     private let runner: JobRunner
     private let logger: Logger
     private let host: String
+    /// Holds back the jobs that need a window.
+    private let gate: WindowGate?
     private var states: [Name: JobState] = [:]
     private var next: [Name: Date] = [:]
     private var running: [Name: Task<Void, Never>] = [:]
@@ -17,14 +19,21 @@ package actor JobScheduler {
     private var queued: [Name: [Date]] = [:]
 
     private static let longestWait: TimeInterval = 1
+    /// After what could not be recorded, in seconds.
+    private static let pause: TimeInterval = 5
+    /// Between two looks whether a window has opened, in seconds.
+    private static let gateInterval: TimeInterval = 2
     /// How long the runs are remembered, in seconds; the counters stay for ever.
     private static let memory: TimeInterval = 90 * 86400
 
-    package init(_ jobs: [JobDeclaration], runner: JobRunner, logger: Logger, host: String) {
+    package init(
+        _ jobs: [JobDeclaration], runner: JobRunner, logger: Logger, host: String, gate: WindowGate? = nil
+    ) {
         self.jobs = jobs
         self.runner = runner
         self.logger = logger
         self.host = host
+        self.gate = gate
     }
 
     /// Until the task is cancelled; then the runs are told to stop, and their ends are recorded.
@@ -55,27 +64,47 @@ package actor JobScheduler {
             return
         }
         let delay = job.schedule.delay(of: job.name, on: host)
+        var catchUp = job.catchUp
+        if job.window != nil {
+            // A window opened by hand may have run it.
+            if let known = try? await runner.ledger.jobState(of: job.name) { states[job.name] = known }
+            // However long the next window is away.
+            if case .latest = catchUp { catchUp = .latest(within: .infinity) }
+        }
         let turn = JobTurn(
-            job.schedule, catchUp: job.catchUp, last: states[job.name]?.lastOccurrence, delay: delay, now: now)
-        next[job.name] = turn.next?.addingTimeInterval(delay)
-        guard states[job.name]?.lastOccurrence != turn.last || states[job.name]?.nextRunAt != turn.next else { return }
+            job.schedule, catchUp: catchUp, last: states[job.name]?.lastOccurrence, delay: delay, now: now)
+        var window: String?
+        if job.window != nil, !turn.due.isEmpty {
+            let admission = try? await gate?.admit(job, at: now, byTimer: true)
+            guard let opening = admission?.opening else {
+                // It stays due, also for the next start of the program.
+                next[job.name] = now.addingTimeInterval(Self.gateInterval)
+                return
+            }
+            window = opening.id
+        }
+        guard states[job.name]?.lastOccurrence != turn.last || states[job.name]?.nextRunAt != turn.next else {
+            return next[job.name] = turn.next?.addingTimeInterval(delay)
+        }
         do {
             // Before it starts: a process that dies does not start it again and again.
             try await runner.ledger.plan(
                 job.name, lastOccurrence: turn.last, nextRunAt: turn.next?.addingTimeInterval(delay))
             states[job.name] = JobState(job: job.name, lastOccurrence: turn.last, nextRunAt: turn.next)
+            next[job.name] = turn.next?.addingTimeInterval(delay)
             if let skipped = turn.skipped {
                 try await runner.skip(
                     job, occurrence: skipped.last, reason: "\(skipped.count) occurrences: \(skipped.reason)")
             }
-            for occurrence in turn.due { try await start(job, occurrence) }
+            for occurrence in turn.due { try await start(job, occurrence, window) }
         } catch {
             logger.error("the job \(job.name) could not be started: \(CertsError.wrapping(error))")
+            next[job.name] = now.addingTimeInterval(Self.pause)
         }
     }
 
-    private func start(_ job: JobDeclaration, _ occurrence: Date) async throws {
-        guard running[job.name] != nil else { return begin(job, occurrence) }
+    private func start(_ job: JobDeclaration, _ occurrence: Date, _ window: String?) async throws {
+        guard running[job.name] != nil else { return begin(job, occurrence, window) }
         // What is made up for comes one after another.
         let isCatchUp = if case .all = job.catchUp { true } else { false }
         if isCatchUp || job.overlap == .queueOne && queued[job.name]?.isEmpty != false {
@@ -85,10 +114,10 @@ package actor JobScheduler {
         }
     }
 
-    private func begin(_ job: JobDeclaration, _ occurrence: Date) {
+    private func begin(_ job: JobDeclaration, _ occurrence: Date, _ window: String? = nil) {
         running[job.name] = Task {
             do {
-                try await runner.run(job, occurrence: occurrence, source: .timer)
+                try await runner.run(job, occurrence: occurrence, source: .timer, window: window)
             } catch {
                 logger.error("the run of \(job.name) could not be recorded: \(CertsError.wrapping(error))")
             }

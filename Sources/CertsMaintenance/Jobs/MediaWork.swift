@@ -22,9 +22,19 @@ struct MediaWork {
         self.session = session
         self.work = work
         self.control = control
-        deletion = try Deletion.make(work.rows, in: session)
+        var deletion = try Deletion.make(work.rows, in: session)
+        deletion.unfit = FileTree.unfit(work.pathColumns.map { "t.\(name: $0)" })
+        self.deletion = deletion
         for column in work.pathColumns { try deletion.facts.column(column, of: ["text", "varchar"]) }
         quarantine = Quarantine(known, isKept: deletion.hasStableKey, now: control.now())
+    }
+
+    /// What a run would delete now.
+    func preview(sample: Int) throws -> DeletionPreview {
+        let root = try FileTree(work.directory)
+        var preview = try DeletionPreview.make(deletion, in: session, sample: sample, within: control.left)
+        preview.refusal = try preview.refusal ?? DeletionPreview.refusal { try refuseEmptyDirectory(root) }
+        return preview
     }
 
     mutating func run() throws {
@@ -113,7 +123,6 @@ struct MediaWork {
         if result.rows == 0, result.locked > 0 { outcome.reason = "rows are locked by others" }
         outcome.rows += result.rows
         outcome.bytesFreed += result.bytes
-        control.beat(outcome.rows)
         return result.seen > 0
     }
 }
@@ -144,6 +153,20 @@ struct FileTree {
         self.path = path
     }
 
+    /// The condition on columns with paths that ``remove(_:)`` takes for none below the directory.
+    static func unfit(_ columns: [SQL]) -> SQL {
+        let conditions = columns.map { column in
+            """
+            \(column) ~ '(^|/)[.]{0,2}(/|$)' OR octet_length(\(column)) > \(value: longestPath)::int8 \
+            OR cardinality(string_to_array(\(column), '/')) > \(value: deepest)::int8
+            """ as SQL
+        }
+        return conditions.dropFirst().reduce(conditions.first ?? "false") { "\($0) OR \($1)" }
+    }
+
+    private static let longestPath = 1024
+    private static let deepest = 32
+
     /// Whether there is nothing in it at all.
     func isEmpty() throws -> Bool {
         try FileManager.default.contentsOfDirectory(atPath: path).isEmpty
@@ -154,7 +177,8 @@ struct FileTree {
     /// - Throws: `name.invalid` for a path that leads out, `file.unwritable`.
     func remove(_ relative: String) throws -> Int {
         let parts = relative.split(separator: "/", omittingEmptySubsequences: false).map(String.init)
-        guard !parts.isEmpty, parts.count <= 32, relative.utf8.count <= 1024, !relative.utf8.contains(0),
+        guard !parts.isEmpty, parts.count <= Self.deepest, relative.utf8.count <= Self.longestPath,
+            !relative.utf8.contains(0),
             parts.allSatisfy({ !$0.isEmpty && $0 != "." && $0 != ".." })
         else {
             throw CertsError(

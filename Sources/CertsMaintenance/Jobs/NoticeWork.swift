@@ -95,7 +95,6 @@ struct NoticeWork {
                 if try tell(key, notice, type) { told += 1 }
                 last = (key, order)
             }
-            control.beat(told)
             if rows.count < Self.page { return }
         }
     }

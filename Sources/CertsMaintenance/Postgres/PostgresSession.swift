@@ -23,8 +23,17 @@ package final class PostgresSession {
     /// For messages: `messenger@/run/postgresql`.
     package let place: String
 
+    /// The socket that it came through; `nil`: not one of this host.
+    let socketPath: String?
+
     /// What the server said beside its answers, at most 100 lines.
     package var notices: [String] { noticeBox.lines }
+
+    /// The same, and forgets it.
+    func takeNotices() -> [String] {
+        defer { noticeBox.lines = [] }
+        return noticeBox.lines
+    }
 
     /// Filled by a callback of libpq, on the thread that uses the connection.
     private final class NoticeBox {
@@ -44,6 +53,7 @@ package final class PostgresSession {
         interrupt: JobInterrupt = JobInterrupt()
     ) throws {
         place = "\(declaration.name)@\(declaration.host)"
+        socketPath = declaration.host.hasPrefix("/") ? "\(declaration.host)/.s.PGSQL.\(declaration.port)" : nil
         self.interrupt = interrupt
         var settings: [(String, String)] = [
             ("host", declaration.host), ("port", String(declaration.port)), ("dbname", declaration.name),
@@ -63,6 +73,12 @@ package final class PostgresSession {
             ("passfile", "/dev/null/none"), ("service", ""),
         ]
         if let caFile = declaration.caFile { settings.append(("sslrootcert", caFile)) }
+        if !declaration.host.hasPrefix("/") {
+            // libpq would look the name up without a deadline; `host` remains what the certificate must be for.
+            let addresses = try HostAddresses.look(up: declaration.host, within: limit)
+            settings.append(("hostaddr", addresses.joined(separator: ",")))
+            settings[0].1 = addresses.map { _ in declaration.host }.joined(separator: ",")
+        }
         let started = Self.start(settings, password: password)
         guard let started else { throw PostgresFailure(state: nil, message: "out of memory") }
         // From here on `deinit` ends it, also when this initialiser throws.
@@ -174,6 +190,7 @@ package final class PostgresSession {
             switch part {
             case .text(let literal): text += literal
             case .identifier(let name): text += try quoted(name)
+            case .literal(let value): text += try quotedLiteral(value)
             case .value(let value):
                 guard value?.utf8.contains(0) != true else {
                     throw PostgresFailure(state: nil, message: "a parameter has a NUL character")
@@ -189,6 +206,14 @@ package final class PostgresSession {
         guard !identifier.isEmpty, !identifier.utf8.contains(0),
             let quoted = PQescapeIdentifier(connection, identifier, identifier.utf8.count)
         else { throw PostgresFailure(state: nil, message: "'\(identifier)' cannot be an identifier") }
+        defer { PQfreemem(quoted) }
+        return String(cString: quoted)
+    }
+
+    private func quotedLiteral(_ text: String) throws -> String {
+        guard !text.utf8.contains(0), let quoted = PQescapeLiteral(connection, text, text.utf8.count) else {
+            throw PostgresFailure(state: nil, message: "a text has a NUL character")
+        }
         defer { PQfreemem(quoted) }
         return String(cString: quoted)
     }
@@ -228,11 +253,7 @@ package final class PostgresSession {
 
     /// Cancels at the server and waits for the end, so that the connection can be used on.
     private func abandon(_ stop: Stopped) throws -> Never {
-        if let cancel = PQgetCancel(connection) {
-            var text = [CChar](repeating: 0, count: 256)
-            PQcancel(cancel, &text, Int32(text.count))
-            PQfreeCancel(cancel)
-        }
+        cancelAtServer()
         let end = ContinuousClock.now + Self.cancelGrace
         isEnding = true
         defer { isEnding = false }
@@ -246,6 +267,17 @@ package final class PostgresSession {
         case .byInterrupt: throw CertsError(.cancelled, "the work was told to stop", subject: place, retry: .later)
         case .byDeadline: throw PostgresFailure(state: "57014", message: "cancelled: it took longer than it may")
         }
+    }
+
+    /// Over a connection of its own, which `PQcancel` makes without a deadline: on a thread that nobody waits for.
+    private func cancelAtServer() {
+        nonisolated(unsafe) let cancel = PQgetCancel(connection)
+        guard cancel != nil else { return }
+        Thread {
+            var text = [CChar](repeating: 0, count: 256)
+            PQcancel(cancel, &text, Int32(text.count))
+            PQfreeCancel(cancel)
+        }.start()
     }
 
     /// While a statement that is to stop is waited for.

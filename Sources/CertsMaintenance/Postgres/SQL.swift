@@ -9,6 +9,7 @@ package struct SQL: ExpressibleByStringInterpolation, Sendable {
         case text(String)
         case identifier(String)
         case value(String?)
+        case literal(String)
     }
 
     private(set) var parts: [Part]
@@ -24,6 +25,9 @@ package struct SQL: ExpressibleByStringInterpolation, Sendable {
         package mutating func appendLiteral(_ literal: StaticString) { parts.append(.text("\(literal)")) }
         /// A column or another identifier, quoted.
         package mutating func appendInterpolation(name: String) { parts.append(.identifier(name)) }
+        /// A text that the server's library quotes: utility statements (COMMENT ON …) take no parameters.
+        package mutating func appendInterpolation(literal: String) { parts.append(.literal(literal)) }
+        package mutating func appendInterpolation(number: Int) { parts.append(.text(String(number))) }
         package mutating func appendInterpolation(table: TableName) {
             parts += [.identifier(table.schema), .text("."), .identifier(table.name)]
         }

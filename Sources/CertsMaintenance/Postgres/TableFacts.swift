@@ -16,6 +16,8 @@ package struct TableFacts: Sendable {
         package let referenced: [String]
         /// NO ACTION or RESTRICT: as long as such a row is there, ours cannot go.
         package let blocks: Bool
+        /// CASCADE: such rows go with ours.
+        package let cascades: Bool
         /// Whether an index of the other table begins with its columns; without one each deletion reads it whole.
         package let isIndexed: Bool
     }
@@ -167,7 +169,8 @@ package struct TableFacts: Sendable {
             guard let first = own.first else { return nil }
             return Reference(
                 constraint: first[1], table: TableName(first[3], schema: first[2]), columns: own.map { $0[4] },
-                referenced: own.map { $0[5] }, blocks: ["a", "r"].contains(first[6]), isIndexed: first[7] == "true")
+                referenced: own.map { $0[5] }, blocks: ["a", "r"].contains(first[6]), cascades: first[6] == "c",
+                isIndexed: first[7] == "true")
         }
     }
 }

@@ -19,20 +19,30 @@ package struct FileWalker: WatchedFiles {
     }
 
     package func read(_ path: String, limit: Int) async throws -> WatchedFile {
-        try await BlockingPool.store.run {
-            do {
-                let file = try System.open(path, in: AT_FDCWD, flags: O_RDONLY | O_NONBLOCK)
-                let status = try file.status()
-                guard status.isRegularFile else { throw Walk.notRegular(path) }
-                guard status.st_size <= limit else {
-                    throw WatchFailure(.tooLarge, "\(path) is larger than \(limit) bytes; check what it is")
-                }
-                return WatchedFile(
-                    contents: try Folder.contents(of: file, status: status, path: path, limit: limit),
-                    stamp: status.stamp)
-            } catch {
-                throw Walk.failure(error, path)
+        try await BlockingPool.store.run { try Self.readNow(path, limit) }
+    }
+
+    package func read<Value: Sendable>(
+        _ paths: [String], limit: Int, _ body: @escaping @Sendable (Int, Result<WatchedFile, any Error>) -> Value
+    ) async -> [Value] {
+        let values = try? await BlockingPool.store.run {
+            paths.enumerated().map { index, path in body(index, Result { try Self.readNow(path, limit) }) }
+        }
+        return values ?? []
+    }
+
+    private static func readNow(_ path: String, _ limit: Int) throws -> WatchedFile {
+        do {
+            let file = try System.open(path, in: AT_FDCWD, flags: O_RDONLY | O_NONBLOCK)
+            let status = try file.status()
+            guard status.isRegularFile else { throw Walk.notRegular(path) }
+            guard status.st_size <= limit else {
+                throw WatchFailure(.tooLarge, "\(path) is larger than \(limit) bytes; check what it is")
             }
+            return WatchedFile(
+                contents: try Folder.contents(of: file, status: status, path: path, limit: limit), stamp: status.stamp)
+        } catch {
+            throw Walk.failure(error, path)
         }
     }
 }

@@ -11,6 +11,8 @@ extension Schema {
             value REAL NOT NULL,
             PRIMARY KEY (job, kind, labels)
         ) STRICT, WITHOUT ROWID;
+
+        ALTER TABLE job_run DROP COLUMN heartbeat_at;
         """
 }
 

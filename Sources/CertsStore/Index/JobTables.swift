@@ -94,13 +94,6 @@ extension Database: JobLedger {
         try await write { try Self.store(run, in: $0) }
     }
 
-    package func beat(run id: String, at now: Date) async throws {
-        try await write { database in
-            try database.execute(
-                sql: "UPDATE job_run SET heartbeat_at = ? WHERE id = ?", arguments: [now.column, id])
-        }
-    }
-
     package func finish(_ run: JobRun) async throws {
         try await write { database in
             // A run that is already closed is not counted twice.
@@ -129,12 +122,10 @@ extension Database: JobLedger {
     private static func store(_ run: JobRun, in database: GRDB.Database) throws {
         try database.execute(
             sql: """
-                INSERT OR REPLACE INTO job_run (id, job, started_at, heartbeat_at, result, document)
-                VALUES (?, ?, ?, ?, ?, ?)
+                INSERT OR REPLACE INTO job_run (id, job, started_at, result, document) VALUES (?, ?, ?, ?, ?)
                 """,
             arguments: [
-                run.id, run.job.rawValue, run.startedAt.column, (run.endedAt ?? run.startedAt).column,
-                run.result?.rawValue, try StoredJSON.encode(run),
+                run.id, run.job.rawValue, run.startedAt.column, run.result?.rawValue, try StoredJSON.encode(run),
             ])
     }
 

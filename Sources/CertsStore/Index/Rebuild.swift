@@ -96,12 +96,12 @@ struct Harvest: Sendable {
         } catch {
             quarantine(folder.path(of: StateDirectory.currentName), error)
         }
-        guard let newest = manifests.keys.max() ?? current else { return }
+        guard current != nil || !manifests.isEmpty else { return }
         var state = CertificateState(name: certificate)
         state.revision = current
-        state.issuedRevision = max(newest, current ?? newest)
-        state.record = manifests[newest]?.record
-        state.requested = manifests[newest]?.requested
+        state.issuedRevision = Self.issued(manifests, current: current)
+        let issued = state.issuedRevision.flatMap { manifests[$0] }
+        (state.record, state.requested) = (issued?.record, issued?.requested)
         let live = current.flatMap { manifests[$0] }
         state.currentRecord = live?.record
         state.currentAlternates = live?.alternates ?? []
@@ -109,6 +109,17 @@ struct Harvest: Sendable {
         states.append(state)
         revisions += manifests.count
         rotations += manifests.sorted { $0.key < $1.key }.compactMap(\.value.rotation).filter(\.isFinished)
+    }
+
+    /// The revision that is to be served: the newest that was not revoked since, unless somebody has gone back from it.
+    private static func issued(_ manifests: [Int: RevisionManifest], current: Int?) -> Int? {
+        let fit = manifests.filter { $0.value.revocation == nil && !$0.value.isKeyCompromised }
+        guard let newest = fit.keys.max(), newest > current ?? 0 else { return current }
+        let last = current.flatMap { manifests[$0]?.rotation }
+        guard let last, last.purpose != .issue, last.outcome == .committed, let endedAt = last.endedAt,
+            let issuedAt = fit[newest]?.issuedAt
+        else { return newest }
+        return endedAt > issuedAt ? current : newest
     }
 
     private func manifest(of certificate: Name, revision: Int, in folder: Folder) throws -> RevisionManifest? {

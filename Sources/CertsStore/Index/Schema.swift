@@ -121,6 +121,7 @@ enum Schema {
         }
         migrator.registerMigration("5") { try $0.execute(sql: jobTables) }
         migrator.registerMigration("6") { try $0.execute(sql: jobMeasureTable) }
+        migrator.registerMigration("7") { try $0.execute(sql: windowTables) }
         migrator.registerMigration("8") { try $0.execute(sql: notificationChanges) }
         return migrator
     }

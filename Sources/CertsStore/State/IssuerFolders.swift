@@ -7,14 +7,14 @@ extension StateDirectory: IssuerFiles {
     private static let sizeLimit = 1 << 20
 
     package func read(_ file: String, of owner: Name, in area: IssuerArea) async throws -> Secret? {
-        try Self.check(file)
+        try Self.checkName(file)
         return try await pool.run { [self] in
             try root.folder(area.rawValue)?.folder(owner.rawValue)?.read(file, limit: Self.sizeLimit)?.contents
         }
     }
 
     package func write(_ contents: Secret, to file: String, of owner: Name, in area: IssuerArea) async throws {
-        try Self.check(file)
+        try Self.checkName(file)
         try await pool.run { [self] in
             let folder = try root.makeFolder(area.rawValue).makeFolder(owner.rawValue)
             try AtomicFile(folder: folder, name: file).replace(with: contents, attributes: nil)
@@ -22,7 +22,7 @@ extension StateDirectory: IssuerFiles {
     }
 
     package func remove(_ file: String, of owner: Name, in area: IssuerArea) async throws {
-        try Self.check(file)
+        try Self.checkName(file)
         try await pool.run { [self] in
             try root.folder(area.rawValue)?.folder(owner.rawValue)?.remove(file)
         }
@@ -34,7 +34,7 @@ extension StateDirectory: IssuerFiles {
         ) { [self] in try root.makeFolder(area.rawValue).makeFolder(owner.rawValue) }
     }
 
-    private static func check(_ file: String) throws {
+    static func checkName(_ file: String) throws {
         let bytes = file.utf8
         func isAlphanumeric(_ byte: UInt8) -> Bool {
             switch byte {

@@ -29,6 +29,11 @@ extension StateDirectory {
                     if let owned = try folder.folder(name) { try Self.removeLeftovers(in: owned) }
                 }
             }
+            for area in MaintenanceArea.allCases {
+                if let folder = try root.folder(Self.maintenanceName)?.folder(area.rawValue) {
+                    try Self.removeLeftovers(in: folder)
+                }
+            }
         }
     }
 

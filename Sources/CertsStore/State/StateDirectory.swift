@@ -29,7 +29,7 @@ package final class StateDirectory: Sendable {
         try await BlockingPool.store.run {
             let root = try openRoot(trimmed(path), create: create)
             try check(root)
-            for name in [liveName, jobsName, notificationsName] + IssuerArea.allCases.map(\.rawValue) {
+            for name in [liveName, jobsName, windowName, notificationsName] + IssuerArea.allCases.map(\.rawValue) {
                 _ = try root.folder(name)
             }
             return StateDirectory(root: root)
@@ -39,6 +39,8 @@ package final class StateDirectory: Sendable {
     static let liveName = "live"
     /// `jobs/JOB/`: nothing but the lock of a maintenance job.
     static let jobsName = "jobs"
+    /// `window/`: nothing but the lock of who works in a maintenance window.
+    static let windowName = "window"
     /// `notifications/`: nothing but the lock of who sends them.
     static let notificationsName = "notifications"
 

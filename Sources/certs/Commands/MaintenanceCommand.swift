@@ -10,7 +10,8 @@ struct MaintenanceCommand: AsyncParsableCommand {
         commandName: "maintenance", abstract: "The jobs around the service: what they do, when, and what they did.",
         subcommands: [
             MaintenanceListCommand.self, MaintenancePlanCommand.self, MaintenanceRunCommand.self,
-            MaintenanceStatusCommand.self,
+            MaintenanceStatusCommand.self, MaintenanceReportCommand.self, BackupsCommand.self,
+            RestoreTestCommand.self, RestoreCommand.self, MaintenanceRollbackCommand.self,
         ])
 }
 
@@ -27,6 +28,8 @@ struct MaintenanceListCommand: AsyncParsableCommand {
         let subject: String
         let schedule: String
         let zone: String
+        /// The type of window that it waits for; `null`: none.
+        @OrNull var window: String?
         @OrNull var nextRunAt: Date?
     }
 
@@ -37,19 +40,21 @@ struct MaintenanceListCommand: AsyncParsableCommand {
 
     func run() async throws {
         let declarations = try ConfigurationFile.load(path: global.configurationPath)
+        _ = try? await Assembly.make(global, create: false).maintenanceMode.reconcile()
         let now = Date()
         let items = declarations.maintenance.jobs.map { job in
-            let delay = job.schedule.delay(of: job.name, on: Assembly.hostName)
-            return Item(
+            Item(
                 job: job.name.rawValue, work: job.work.word, subject: job.work.subject,
                 schedule: job.schedule.rule.description, zone: job.schedule.zone.identifier,
-                nextRunAt: job.schedule.next(after: now.addingTimeInterval(-delay))?.addingTimeInterval(delay))
+                window: job.window?.rawValue,
+                nextRunAt: declarations.maintenance.nextRun(of: job, after: now, on: Assembly.hostName))
         }
         try Listing(
             document: Document(jobs: items), items: items,
             columns: [
                 Column("job") { $0.job }, Column("work") { $0.work }, Column("on") { $0.subject },
                 Column("schedule") { $0.schedule }, Column("zone") { $0.zone },
+                Column("window") { $0.window ?? "-" },
                 Column("next run") { Time.text($0.nextRunAt) },
             ]
         ).print(output.output)
@@ -75,6 +80,7 @@ struct MaintenancePlanCommand: AsyncParsableCommand {
         let held: Int
         let keys: [String]
         let warnings: [String]
+        @OrNull var refusal: String?
     }
 
     struct Document: Encodable {
@@ -88,14 +94,14 @@ struct MaintenancePlanCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
-        let assembly = try await Assembly.make(global)
+        let assembly = try await Assembly.forMaintenance(global)
         let job = try assembly.job(name)
         let control = JobControl(deadline: .now + .seconds(job.deadline), now: { Date() })
         let previews = try await assembly.jobs.executor.plan(job, sample: keys, control: control)
         let items = previews.map {
             Item(
                 subject: $0.subject, count: $0.count, bytes: $0.bytes, held: $0.held, keys: $0.keys,
-                warnings: $0.warnings)
+                warnings: $0.warnings, refusal: $0.refusal)
         }
         try Listing(
             document: Document(job: name, plan: items), items: items,
@@ -107,6 +113,12 @@ struct MaintenancePlanCommand: AsyncParsableCommand {
             ]
         ).print(output.output)
         for warning in Set(items.flatMap(\.warnings)).sorted() { Terminal.note(TerminalText.sanitized(warning)) }
+        for item in items {
+            if let refusal = item.refusal {
+                Terminal.note(TerminalText.sanitized("a run would be refused: \(refusal)"))
+            }
+        }
+        if items.contains(where: { $0.refusal != nil }) { throw ExitStatus.refused }
     }
 }
 
@@ -118,11 +130,15 @@ struct MaintenanceRunCommand: AsyncParsableCommand {
     @OptionGroup var global: GlobalOptions
     @Argument(help: "The job.")
     var name: String
+    @Flag(help: "Also outside the window that the job waits for, and if it shuts others out meanwhile.")
+    var yes = false
 
     func run() async throws {
-        let assembly = try await Assembly.make(global)
+        let assembly = try await Assembly.forMaintenance(global)
         let job = try assembly.job(name)
-        let run = try await assembly.jobs.run(job, occurrence: nil, source: .command)
+        let window = yes ? nil : try await assembly.windowGate.admitByHand(job, at: Date())
+        let runner = yes ? assembly.jobs(.confirmed) : assembly.jobs
+        let run = try await runner.run(job, occurrence: nil, source: .command, window: window?.id)
         let held = run.quarantined > 0 ? ", \(run.quarantined) set aside" : ""
         let reason = run.reason.map { ": \(TerminalText.sanitized($0))" } ?? ""
         Terminal.note("\(run.job): \(run.result?.rawValue ?? "open"), \(run.rows) rows\(held)\(reason)")
@@ -180,7 +196,7 @@ struct MaintenanceStatusCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
-        let assembly = try await Assembly.make(global)
+        let assembly = try await Assembly.forMaintenance(global)
         let job = try name.map { try assembly.job($0).name }
         let runs = try await assembly.database.runs(of: job, limit: limit)
         try Listing(

@@ -128,7 +128,7 @@ func runOne(
 }
 
 extension RotationEngine.Result {
-    fileprivate var certificate: Name {
+    var certificate: Name {
         switch self {
         case .rotated(let rotation), .waiting(let rotation): rotation.certificate
         case .skipped(let item): item.certificate

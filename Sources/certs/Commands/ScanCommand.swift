@@ -10,7 +10,8 @@ struct ScanCommand: AsyncParsableCommand {
         abstract: "Look at the certificates that are only watched, in directories and at endpoints.",
         discussion: """
             Without a directory: those of `watch:` and `endpoints:` in the configuration, as `certs serve` does by itself. \
-            What has not changed since the last scan is not read again. `certs status` shows what was found.
+            What has not changed since the last scan is not read again. `certs status` and the metrics show what was found; \
+            of a directory named here they show it as it was, until it is scanned again.
             """)
 
     @OptionGroup var global: GlobalOptions
@@ -28,6 +29,7 @@ struct ScanCommand: AsyncParsableCommand {
                 failure.reason == .notFound ? .fileMissing : .fileUnreadable, failure.message, subject: root)
         }
         Self.tell(root, summary)
+        try await Self.tellUnreadable(below: [root], except: summary.problems, assembly)
     }
 
     private func scanDeclared(_ assembly: Assembly) async throws {
@@ -49,6 +51,9 @@ struct ScanCommand: AsyncParsableCommand {
                 Self.tell(directory.path, summary)
             }
         }
+        try await Self.tellUnreadable(
+            below: look.summaries.filter { $0.1.failure == nil }.map(\.0.path),
+            except: look.summaries.flatMap(\.1.problems), assembly)
         if !declared.endpoints.isEmpty {
             if await !watch.probe() { isWhole = false }
             let seen = try await assembly.database.sightings()
@@ -66,5 +71,29 @@ struct ScanCommand: AsyncParsableCommand {
         Terminal.print(
             "\(root): \(summary.found) files, \(summary.read) read, \(summary.unreadable) without a readable certificate, "
                 + "\(summary.removed) gone")
+    }
+
+    /// So many files are named; `certs status` has all.
+    private static let most = 20
+
+    /// Names the files without a readable certificate, those of earlier scans as well, each with its reason.
+    ///
+    /// - Parameter told: what has been said of directories already.
+    private static func tellUnreadable(
+        below roots: [String], except told: [String], _ assembly: Assembly
+    ) async throws {
+        let bad = try await assembly.database.knownFiles().compactMap { key, file -> (path: String, why: String)? in
+            let path = key.path
+            guard let problem = file.problem, roots.contains(where: { path == $0 || path.path(below: $0) != nil }),
+                !told.contains(where: { $0.hasPrefix("\(path): ") })
+            else { return nil }
+            return (path, problem.rawValue.replacing("_", with: " "))
+        }.sorted { $0.path < $1.path }
+        for file in bad.prefix(most) {
+            Terminal.note("not readable: \(TerminalText.sanitized(file.path)): \(file.why)")
+        }
+        if bad.count > most {
+            Terminal.note("and \(bad.count - most) more; `certs status -o json` has all, as `problem`")
+        }
     }
 }

@@ -34,8 +34,10 @@ struct ServeCommand: AsyncParsableCommand, LoggingCommand {
             assembly.declarations.server, snapshot: published, version: Product.version, logger: assembly.logger,
             onListening: { _ in systemd?.ready() })
         let notifier = assembly.notifier(pause: 60)
+        let jobs = assembly.declarations.maintenance.jobs
         let timer = RenewalTimer(
-            engine: assembly.engine, publisher: publisher, heartbeat: heartbeat, notifier: notifier)
+            engine: assembly.engine, publisher: publisher, heartbeat: heartbeat, notifier: notifier,
+            rotates: !jobs.contains { $0.work == .renewCertificates })
         var services: [any Service] = [server, timer]
         if notifier.hasChannels { services.append(NotificationService(notifier)) }
         if !assembly.declarations.watch.isEmpty {
@@ -43,11 +45,14 @@ struct ServeCommand: AsyncParsableCommand, LoggingCommand {
                 WatchService(
                     watch: try assembly.watch(), publisher: publisher, notifications: notifications(assembly.logger)))
         }
-        let jobs = assembly.declarations.maintenance.jobs
         if !jobs.isEmpty {
-            let scheduler = JobScheduler(jobs, runner: assembly.jobs, logger: assembly.logger, host: Assembly.hostName)
+            let scheduler = JobScheduler(
+                jobs, runner: assembly.jobs, logger: assembly.logger, host: Assembly.hostName,
+                gate: assembly.windowGate)
             services.append(MaintenanceService(scheduler: scheduler))
         }
+        await assembly.maintenanceMode.reconcile()
+        if assembly.hasWindows { services.append(WindowService(watch: assembly.windowWatch)) }
         if let systemd {
             services = [SystemdReports(systemd, heartbeat: heartbeat)] + services + [SystemdFarewell(systemd)]
         }

@@ -1,4 +1,5 @@
 import CertsCore
+import CertsStore
 import Foundation
 import Yams
 
@@ -42,15 +43,14 @@ enum ConfigurationFile {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
         guard descriptor >= 0 else { throw unreadable(path, errno) }
         defer { close(descriptor) }
-        var status = stat()
-        guard fstat(descriptor, &status) == 0 else { throw unreadable(path, errno) }
-        guard status.st_mode & S_IFMT == S_IFREG else {
-            let kind = status.st_mode & S_IFMT == S_IFDIR ? "a directory" : "not a regular file"
+        guard let kind = PathKind(of: descriptor) else { throw unreadable(path, errno) }
+        guard case .file(let size) = kind else {
+            let kind = kind == .directory ? "a directory" : "not a regular file"
             throw CertsError(
                 .fileUnreadable, "\(path) is \(kind), not a configuration file", subject: path,
                 hint: "name the file itself, for instance with --config \(path)/certs.yml")
         }
-        guard status.st_size <= maximumSize else { throw tooLarge(path) }
+        guard size <= maximumSize else { throw tooLarge(path) }
         var bytes: [UInt8] = []
         var buffer = [UInt8](repeating: 0, count: 65536)
         while true {
@@ -59,7 +59,7 @@ enum ConfigurationFile {
             guard count >= 0 else { throw unreadable(path, errno) }
             if count == 0 { return bytes }
             bytes += buffer[..<count]
-            // The file may have grown since `fstat`.
+            // The file may have grown since.
             guard bytes.count <= maximumSize else { throw tooLarge(path) }
         }
     }

@@ -14,7 +14,22 @@ enum JobKind: String, CaseIterable {
     case orphans
     case tempSessions = "temp-sessions"
     case auditLogs = "audit-logs"
+    case redisKeys = "redis-keys"
     case command
+    case certificates
+    case vacuum
+    case vacuumFull = "vacuum-full"
+    case reindex
+    case databaseReport = "database-report"
+    case backup
+    case restoreTest = "restore-test"
+    case pgbackrest
+    case dockerPrune = "docker-prune"
+    case logRotation = "log-rotation"
+    case oldFiles = "old-files"
+    case updateReport = "update-report"
+    case deploymentJournal = "deployment-journal"
+    case fileVersions = "file-versions"
 
     private static let rows = ["schema", "table", "column", "after", "maximumRows", "maximumShare"]
     private static let users = ["schema", "users", "key", "channel", "coolDown"]
@@ -30,7 +45,17 @@ enum JobKind: String, CaseIterable {
         case .auditLogs: Self.rows.filter { $0 != "after" } + ["category", "retention", "hold", "directory"]
         case .keyRotation: Self.users + ["column", "after", "seen", "seenWithin"]
         case .prekeys: Self.users + ["prekeys", "user", "used", "minimum"]
+        case .redisKeys: ["pattern", "except", "expire"]
         case .command: ["arguments"]
+        case .certificates: []
+        case .vacuum: ["schema", "tables", "deadRows", "deadShare", "changedShare", "costDelay"]
+        case .vacuumFull: ["schema", "tables", "freeSpaceChecked"]
+        case .reindex: ["schema", "tables", "indexes", "bloat"]
+        case .databaseReport: ["top"]
+        case .backup: ["directory", "format", "jobs", "clientDirectory", "compare", "keep", "offsite"]
+        case .restoreTest: ["of"]
+        case .pgbackrest: ["stanza", "type", "program"]
+        case .dockerPrune, .logRotation, .oldFiles, .updateReport, .deploymentJournal, .fileVersions: hostKeys
         }
     }
 
@@ -43,7 +68,21 @@ enum JobKind: String, CaseIterable {
         case .prekeys: .every(1800)
         case .rateLimits: .every(600)
         case .expiredRows: .every(3600)
-        case .orphans, .tempSessions, .auditLogs, .command: .daily([120])
+        case .orphans, .tempSessions, .auditLogs, .command, .certificates, .databaseReport: .daily([120])
+        case .redisKeys: .every(600)
+        case .vacuum, .vacuumFull, .reindex: .weekly([0], 180)
+        case .backup: .daily([120])
+        case .restoreTest: .weekly([0], 240)
+        case .pgbackrest: .every(3600)
+        case .dockerPrune, .logRotation, .oldFiles, .updateReport, .deploymentJournal, .fileVersions: hostRule
+        }
+    }
+
+    /// How long a run may take if nothing else is written, in seconds; `nil`: what is usual for jobs.
+    var deadline: TimeInterval? {
+        switch self {
+        case .backup, .restoreTest, .pgbackrest: 6 * 3600
+        default: nil
         }
     }
 
@@ -58,7 +97,7 @@ enum JobKind: String, CaseIterable {
         case .auditLogs: ("audit_logs", "created_at", 0)
         case .keyRotation: ("users", nil, 7 * 86400)
         case .prekeys: ("users", nil, 0)
-        case .expiredRows, .orphans, .command: (nil, nil, 0)
+        default: (nil, nil, 0)
         }
     }
 }
@@ -83,8 +122,25 @@ extension ConfigurationReader {
         case .auditLogs: return archival(block)
         case .keyRotation: return keyRotation(block)
         case .prekeys: return prekeys(block)
+        case .redisKeys:
+            return block.requiredText("pattern", "write which keys should expire: 'ratelimit:*'").map {
+                .checkRedisKeys(
+                    RedisKeyCheck(
+                        pattern: $0.value, except: block.texts("except").map(\.value),
+                        expiry: block.duration("expire", 1...3650 * 86400)))
+            }
+        case .certificates: return .renewCertificates
         case .command:
             return programLine(block, "arguments", "[/usr/local/bin/copy-backups]").map { .command(CommandWork($0)) }
+        case .vacuum: return vacuum(block)
+        case .vacuumFull: return vacuumFull(block)
+        case .reindex: return reindex(block)
+        case .databaseReport: return databaseReport(block)
+        case .backup: return databaseBackup(block)
+        case .restoreTest: return restoreTest(block)
+        case .pgbackrest: return physicalBackup(block)
+        case .dockerPrune, .logRotation, .oldFiles, .updateReport, .deploymentJournal, .fileVersions:
+            return hostJob(kind, block).map { .host($0) }
         }
     }
 

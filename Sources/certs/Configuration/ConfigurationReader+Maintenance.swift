@@ -5,24 +5,24 @@ import Yams
 // `maintenance:`: the database, Redis, and the jobs.
 extension ConfigurationReader {
     func maintenance(_ top: ConfigurationBlock) -> MaintenanceDeclaration {
-        guard let block = top.block("maintenance", keys: ["database", "redis", "jobs"]) else { return .init() }
+        guard
+            let block = top.block("maintenance", keys: ["database", "redis", "jobs", "windows", "admin", "prometheus"])
+        else { return .init() }
         var declaration = MaintenanceDeclaration(database: database(block), redis: redis(block))
+        declaration.windows = windows(block)
+        declaration.admin = admin(block)
+        declaration.prometheus = prometheus(block)
         var places: [String: Mark?] = [:]
         for (index, node) in block.list("jobs", "'- name: …'").enumerated() {
-            guard let job = job(node, index, &places) else { continue }
+            guard let job = job(node, index, &places, declaration.windows) else { continue }
             declaration.jobs.append(job)
         }
         if declaration.jobs.contains(where: \.work.usesDatabase), block.node("database") == nil {
             block.missing("database", "say where: '{ host: /run/postgresql, name: messaging, user: certs }'")
         }
-        let needsRedis = declaration.jobs.contains {
-            switch $0.work {
-            case .checkKeyRotation, .checkPrekeys: true
-            default: false
-            }
-        }
-        if needsRedis, block.node("redis") == nil {
-            block.missing("redis", "users are told through it: '{ address: \"127.0.0.1:6379\" }'")
+        checkBackups(declaration, block)
+        if declaration.jobs.contains(where: \.work.usesRedis), block.node("redis") == nil {
+            block.missing("redis", "say where: '{ address: \"127.0.0.1:6379\" }'")
         }
         return declaration
     }
@@ -77,10 +77,12 @@ extension ConfigurationReader {
 
     private static let commonKeys = [
         "name", "kind", "every", "daily", "weekly", "cron", "zone", "jitter", "catchUp", "catchUpWithin", "catchUpMost",
-        "overlap", "deadline", "retries", "retryAfter",
+        "overlap", "deadline", "retries", "retryAfter", "window",
     ]
 
-    private func job(_ node: Node, _ index: Int, _ places: inout [String: Mark?]) -> JobDeclaration? {
+    private func job(
+        _ node: Node, _ index: Int, _ places: inout [String: Mark?], _ windows: [WindowDeclaration]
+    ) -> JobDeclaration? {
         let what = Self.what(node, "job", index)
         guard let kind = typeWord(node, what, JobKind.self, "a kind of job", key: "kind"),
             let block = ConfigurationBlock(node, what, keys: Self.commonKeys + kind.keys, problems),
@@ -107,9 +109,10 @@ extension ConfigurationReader {
         if let text = block.text("overlap"), let overlap = word(text, "a rule for overlaps", Overlap.self) {
             job.overlap = overlap
         }
-        if let deadline = block.duration("deadline", 1...7 * 86400) { job.deadline = deadline }
+        if let deadline = block.duration("deadline", 1...7 * 86400) ?? kind.deadline { job.deadline = deadline }
         if let retries = block.integer("retries", 0...10) { job.retries = retries }
         if let pause = block.duration("retryAfter", 1...86400) { job.retryAfter = pause }
+        bind(&job, block, windows)
         return job
     }
 
@@ -129,7 +132,7 @@ extension ConfigurationReader {
         }
     }
 
-    private func jobSchedule(_ block: ConfigurationBlock, _ usual: JobSchedule.Rule) -> JobSchedule {
+    func jobSchedule(_ block: ConfigurationBlock, _ usual: JobSchedule.Rule) -> JobSchedule {
         var schedule = JobSchedule(usual)
         let given = ["every", "daily", "weekly", "cron"].filter { block.node($0) != nil }
         if given.count > 1 {

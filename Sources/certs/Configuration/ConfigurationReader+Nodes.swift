@@ -1,5 +1,6 @@
 import CertsCore
 import CertsHAProxy
+import CertsStore
 import Foundation
 import Yams
 
@@ -121,9 +122,7 @@ extension ConfigurationReader {
             return nil
         }
         if path.hasSuffix("/") { return path + "{name}.pem" }
-        var status = stat()
-        let isDirectory = stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
-        return isDirectory ? path + "/{name}.pem" : path
+        return PathKind(of: path) == .directory ? path + "/{name}.pem" : path
     }
 
     private func loadedPath(_ text: Located<String>) -> String? {

@@ -46,7 +46,7 @@ final class PrometheusServer: Sendable {
     /// Returns when it is ready.
     static func start(configuration: String, in directory: TemporaryDirectory) async throws -> PrometheusServer {
         let server = try await blocking.run { try PrometheusServer(configuration, directory) }
-        guard try await eventually(within: 60, { try await server.ask("/-/ready").status == 200 }) else {
+        guard try await eventually(within: 60, { (try? await server.ask("/-/ready").status) == 200 }) else {
             throw Program.Failure(description: "Prometheus does not get ready: \(server.output)")
         }
         return server
