@@ -254,7 +254,7 @@ package struct CertificateScanner: Sendable {
                     CertificateFile.facts(in: bytes, passphrase: passphrase)
                 }
                 file.facts = facts ?? WatchedFacts(problem: .readFailed)
-                trials.note(file.path, file.stamp, passphrase, file.facts.problem)
+                trials.note(file.path, file.stamp, passphrase, file.problem)
             }
             records.append(file)
         }

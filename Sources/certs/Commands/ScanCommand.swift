@@ -82,7 +82,8 @@ struct ScanCommand: AsyncParsableCommand {
     private static func tellUnreadable(
         below roots: [String], except told: [String], _ assembly: Assembly
     ) async throws {
-        let bad = try await assembly.database.knownFiles().compactMap { path, file -> (path: String, why: String)? in
+        let bad = try await assembly.database.knownFiles().compactMap { key, file -> (path: String, why: String)? in
+            let path = key.path
             guard let problem = file.problem, roots.contains(where: { path == $0 || path.path(below: $0) != nil }),
                 !told.contains(where: { $0.hasPrefix("\(path): ") })
             else { return nil }
