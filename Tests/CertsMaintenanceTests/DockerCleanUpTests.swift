@@ -32,13 +32,13 @@ import Testing
             "old:1", ["Dockerfile": "FROM certs-test/haproxy\nCOPY a /a\nCOPY b /b\n", "a": "1", "b": "2"])
         try await docker.build(
             "built:1", ["Dockerfile": "FROM certs-test/haproxy\nCOPY c /c\n", "c": "3"], buildKit: true)
-        try await engine.make("ended", command: ["true"])
+        try await engine.make("ended", command: ["sleep", "0"])
         try await engine.waitForEnd("ended")
         try await network(engine, "alone")
         // In use, or kept.
         try await docker.build(
             "labelled:1", ["Dockerfile": "FROM certs-test/haproxy\nLABEL certs.keep=1\nCOPY d /d\n", "d": "4"])
-        try await engine.make("kept", command: ["true"], labels: ["certs.keep": "1"])
+        try await engine.make("kept", command: ["sleep", "0"], labels: ["certs.keep": "1"])
         try await engine.make("running")
         try await network(engine, "used")
         try await engine.make("stopped-on-network", labels: ["certs.keep": "1"], network: "used", started: false)
@@ -87,7 +87,7 @@ import Testing
         let docker = try PrivateDocker()
         let engine = try await docker.engine()
         let shop = try await HostShop.make()
-        for name in ["a", "b"] { try await engine.make(name, started: false) }
+        for name in ["one", "two"] { try await engine.make(name, started: false) }
         let work = HostJob.cleanUpDocker(DockerCleanUp(engineSocket: docker.socket, limit: 1))
         let run = try await shop.run(work, after: 8 * Self.day)
         #expect(run.result == .refused)
@@ -102,7 +102,7 @@ import Testing
         try await volume(engine, "scratch", label: "scratch")
         try await volume(engine, "postgres-data")
         try await volume(engine, "mounted", label: "scratch")
-        try await engine.make("user", binds: ["mounted:/data"], started: false, more: [:])
+        try await engine.make("user", binds: ["mounted:/data"], started: false)
         _ = try await engine.send(.post, ["containers", "user", "start"])
         var declared = DockerCleanUp(engineSocket: docker.socket)
         declared.volumeLabels = ["scratch"]

@@ -143,6 +143,20 @@ private struct Deployed {
         #expect(try await scene.chat()["Id"] == before)
     }
 
+    @Test func aRollbackThatWasCutShortIsToldBeforeAnotherBegins() async throws {
+        let scene = try await Deployed.make()
+        try await scene.engine.make("chat-before-rollback", started: false)
+        let plan = try await scene.rollback.plan("chat", to: 1)
+        do {
+            _ = try await scene.rollback.run(plan, control: scene.control())
+            Issue.record("it should be refused")
+        } catch let error as CertsError {
+            #expect(error.code == .jobRefused)
+            #expect(error.hint?.contains("docker rename chat-before-rollback chat") == true, "\(error)")
+        }
+        #expect(try await scene.chat()["Config"]?["Image"]?.text == "chat:2")
+    }
+
     @Test func whatIsNotRecordedIsNamed() async throws {
         let scene = try await Deployed.make()
         for (name, number, code) in [

@@ -164,6 +164,7 @@ extension Assembly {
     fileprivate func record(
         _ job: JobDeclaration, _ body: (JobControl) async throws -> String
     ) async throws {
+        Interruption.finishesFirst()
         let words = try await jobs.record(job, body)
         Terminal.note(TerminalText.sanitized(words))
     }
