@@ -24,7 +24,7 @@ import Testing
     }
 
     @Test func whatThePlanShowsIsWhatARunRemoves() async throws {
-        let docker = try PrivateDocker()
+        let docker = try await PrivateDocker.make()
         let engine = try await docker.engine()
         let shop = try await HostShop.make()
         // Left: an ended container, a network, an old image with a step of its build, cache of BuildKit.
@@ -40,6 +40,8 @@ import Testing
             "labelled:1", ["Dockerfile": "FROM certs-test/haproxy\nLABEL certs.keep=1\nCOPY d /d\n", "d": "4"])
         try await engine.make("kept", command: ["sleep", "0"], labels: ["certs.keep": "1"])
         try await engine.make("running")
+        try await engine.make("chat-before-rollback", command: ["sleep", "0"])
+        try await engine.waitForEnd("chat-before-rollback")
         try await network(engine, "used")
         try await engine.make("stopped-on-network", labels: ["certs.keep": "1"], network: "used", started: false)
         let work = HostJob.cleanUpDocker(DockerCleanUp(engineSocket: docker.socket))
@@ -57,6 +59,7 @@ import Testing
         #expect(keys["images"]?.contains("old:1") == true && keys["images"]?.contains("built:1") == true)
         #expect((keys["build-cache"]?.count ?? 0) > 0)
         #expect(keys["volumes"] == [])
+        #expect(plan.first?.warnings.contains { $0.contains("deployment-journal") } == true)
         // A plan changes nothing.
         #expect(try await engine.exists(["containers", "ended", "json"]))
 
@@ -84,7 +87,7 @@ import Testing
     }
 
     @Test func moreThanTheCapIsRefused() async throws {
-        let docker = try PrivateDocker()
+        let docker = try await PrivateDocker.make()
         let engine = try await docker.engine()
         let shop = try await HostShop.make()
         for name in ["one", "two"] { try await engine.make(name, started: false) }
@@ -96,7 +99,7 @@ import Testing
     }
 
     @Test func volumesGoOnlyByTheirLabelAndAfterTheyWereLongDetached() async throws {
-        let docker = try PrivateDocker()
+        let docker = try await PrivateDocker.make()
         let engine = try await docker.engine()
         let shop = try await HostShop.make()
         try await volume(engine, "scratch", label: "scratch")
@@ -121,7 +124,7 @@ import Testing
     }
 
     @Test func theImagesOfTheLastDeploymentsStay() async throws {
-        let docker = try PrivateDocker()
+        let docker = try await PrivateDocker.make()
         let engine = try await docker.engine()
         let shop = try await HostShop.make()
         let recording = HostJob.recordDeployments(

@@ -17,7 +17,7 @@ private struct Deployed {
 
     /// - Parameter first: what version 1 runs.
     static func make(first: [String] = ["sleep", "600"]) async throws -> Deployed {
-        let docker = try PrivateDocker()
+        let docker = try await PrivateDocker.make()
         let engine = try await docker.engine()
         let shop = try await HostShop.make()
         var work = DeploymentRecording(engineSocket: docker.socket, healthyAfter: 0, healthyWithin: 60)

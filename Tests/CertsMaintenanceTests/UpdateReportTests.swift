@@ -90,7 +90,7 @@ import Testing
     }
 
     @Test func aRunningImageIsComparedWithItsRegistryAndNothingIsPulled() async throws {
-        let docker = try PrivateDocker()
+        let docker = try await PrivateDocker.make()
         let engine = try await docker.engine()
         let shop = try await HostShop.make()
         let registry = try RealRegistry(in: shop.directory)

@@ -20,7 +20,7 @@ import Testing
     /// `docker system prune -a`: takes the image that a rollback would need.
     @Test func systemPruneTakesTheRollbackAndOursDoesNot() async throws {
         for isOurs in [false, true] {
-            let docker = try PrivateDocker()
+            let docker = try await PrivateDocker.make()
             let engine = try await docker.engine()
             let shop = try await HostShop.make()
             let recording = HostJob.recordDeployments(
@@ -48,7 +48,7 @@ import Testing
 
     /// `docker volume prune`: at API 1.41 and before it takes volumes with a name, too, that nobody uses at the moment.
     @Test func volumePruneTakesNamedVolumesAndOursDoesNot() async throws {
-        let docker = try PrivateDocker()
+        let docker = try await PrivateDocker.make()
         let engine = try await docker.engine()
         let shop = try await HostShop.make()
         // Else its image would go, too.
@@ -152,7 +152,7 @@ import Testing
     /// `docker-compose up -d --rollback chat-server`, `docker-compose up -d --image chat-server:v1.2.2 chat-server`:
     /// neither option exists, and nothing says so to a script.
     @Test func composeCannotRollBackAndOursCan() async throws {
-        let docker = try PrivateDocker()
+        let docker = try await PrivateDocker.make()
         let engine = try await docker.engine()
         let shop = try await HostShop.make()
         let work = DeploymentRecording(engineSocket: docker.socket, healthyAfter: 0, healthyWithin: 60)
