@@ -12,15 +12,31 @@ package final class PrivateDocker: Sendable {
     private static let script = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
         .deletingLastPathComponent().appending(path: "scripts/docker-engine").path
 
+    /// Starts one, as soon as fewer than two run: each is a daemon with a store of its own.
+    package static func make() async throws -> PrivateDocker {
+        await slots.take()
+        do {
+            return try await BlockingPool.network.run { try PrivateDocker() }
+        } catch {
+            await slots.give()
+            throw error
+        }
+    }
+
+    private static let slots = Slots(2)
+
     /// Blocking, for some seconds.
-    package init() throws {
+    private init() throws {
         directory = try TemporaryDirectory(prefix: "cdp")
         let outcome = try Tool.run(Self.script, "start", directory.path("e"))
         guard outcome.status == 0 else { throw RealDocker.Failed(description: outcome.output) }
         socket = directory.path("e/docker.sock")
     }
 
-    deinit { _ = try? Tool.run(Self.script, "stop", directory.path("e")) }
+    deinit {
+        _ = try? Tool.run(Self.script, "stop", directory.path("e"))
+        Task { await Self.slots.give() }
+    }
 
     package func engine() async throws -> DockerEngine {
         try await DockerEngine.connect(to: socket, reply: .seconds(60))
@@ -47,5 +63,21 @@ package final class PrivateDocker: Sendable {
     /// The `docker` program, spoken to this engine.
     package func docker(_ arguments: String...) throws -> Tool.Outcome {
         try Tool.run(["docker", "-H", "unix://\(socket)"] + arguments)
+    }
+}
+
+/// Lets so many in at a time, without a thread for those that wait.
+private actor Slots {
+    private var free: Int
+    private var waiting: [CheckedContinuation<Void, Never>] = []
+
+    init(_ count: Int) { free = count }
+
+    func take() async {
+        if free > 0 { free -= 1 } else { await withCheckedContinuation { waiting.append($0) } }
+    }
+
+    func give() {
+        if waiting.isEmpty { free += 1 } else { waiting.removeFirst().resume() }
     }
 }

@@ -24,7 +24,7 @@ import Testing
     }
 
     @Test func whatThePlanShowsIsWhatARunRemoves() async throws {
-        let docker = try PrivateDocker()
+        let docker = try await PrivateDocker.make()
         let engine = try await docker.engine()
         let shop = try await HostShop.make()
         // Left: an ended container, a network, an old image with a step of its build, cache of BuildKit.
@@ -32,14 +32,16 @@ import Testing
             "old:1", ["Dockerfile": "FROM certs-test/haproxy\nCOPY a /a\nCOPY b /b\n", "a": "1", "b": "2"])
         try await docker.build(
             "built:1", ["Dockerfile": "FROM certs-test/haproxy\nCOPY c /c\n", "c": "3"], buildKit: true)
-        try await engine.make("ended", command: ["true"])
+        try await engine.make("ended", command: ["sleep", "0"])
         try await engine.waitForEnd("ended")
         try await network(engine, "alone")
         // In use, or kept.
         try await docker.build(
             "labelled:1", ["Dockerfile": "FROM certs-test/haproxy\nLABEL certs.keep=1\nCOPY d /d\n", "d": "4"])
-        try await engine.make("kept", command: ["true"], labels: ["certs.keep": "1"])
+        try await engine.make("kept", command: ["sleep", "0"], labels: ["certs.keep": "1"])
         try await engine.make("running")
+        try await engine.make("chat-before-rollback", command: ["sleep", "0"])
+        try await engine.waitForEnd("chat-before-rollback")
         try await network(engine, "used")
         try await engine.make("stopped-on-network", labels: ["certs.keep": "1"], network: "used", started: false)
         let work = HostJob.cleanUpDocker(DockerCleanUp(engineSocket: docker.socket))
@@ -57,6 +59,7 @@ import Testing
         #expect(keys["images"]?.contains("old:1") == true && keys["images"]?.contains("built:1") == true)
         #expect((keys["build-cache"]?.count ?? 0) > 0)
         #expect(keys["volumes"] == [])
+        #expect(plan.first?.warnings.contains { $0.contains("deployment-journal") } == true)
         // A plan changes nothing.
         #expect(try await engine.exists(["containers", "ended", "json"]))
 
@@ -84,10 +87,10 @@ import Testing
     }
 
     @Test func moreThanTheCapIsRefused() async throws {
-        let docker = try PrivateDocker()
+        let docker = try await PrivateDocker.make()
         let engine = try await docker.engine()
         let shop = try await HostShop.make()
-        for name in ["a", "b"] { try await engine.make(name, started: false) }
+        for name in ["one", "two"] { try await engine.make(name, started: false) }
         let work = HostJob.cleanUpDocker(DockerCleanUp(engineSocket: docker.socket, limit: 1))
         let run = try await shop.run(work, after: 8 * Self.day)
         #expect(run.result == .refused)
@@ -96,13 +99,13 @@ import Testing
     }
 
     @Test func volumesGoOnlyByTheirLabelAndAfterTheyWereLongDetached() async throws {
-        let docker = try PrivateDocker()
+        let docker = try await PrivateDocker.make()
         let engine = try await docker.engine()
         let shop = try await HostShop.make()
         try await volume(engine, "scratch", label: "scratch")
         try await volume(engine, "postgres-data")
         try await volume(engine, "mounted", label: "scratch")
-        try await engine.make("user", binds: ["mounted:/data"], started: false, more: [:])
+        try await engine.make("user", binds: ["mounted:/data"], started: false)
         _ = try await engine.send(.post, ["containers", "user", "start"])
         var declared = DockerCleanUp(engineSocket: docker.socket)
         declared.volumeLabels = ["scratch"]
@@ -121,7 +124,7 @@ import Testing
     }
 
     @Test func theImagesOfTheLastDeploymentsStay() async throws {
-        let docker = try PrivateDocker()
+        let docker = try await PrivateDocker.make()
         let engine = try await docker.engine()
         let shop = try await HostShop.make()
         let recording = HostJob.recordDeployments(

@@ -17,7 +17,7 @@ private struct Deployed {
 
     /// - Parameter first: what version 1 runs.
     static func make(first: [String] = ["sleep", "600"]) async throws -> Deployed {
-        let docker = try PrivateDocker()
+        let docker = try await PrivateDocker.make()
         let engine = try await docker.engine()
         let shop = try await HostShop.make()
         var work = DeploymentRecording(engineSocket: docker.socket, healthyAfter: 0, healthyWithin: 60)
@@ -141,6 +141,20 @@ private struct Deployed {
             #expect(error.hint?.contains("docker load") == true)
         }
         #expect(try await scene.chat()["Id"] == before)
+    }
+
+    @Test func aRollbackThatWasCutShortIsToldBeforeAnotherBegins() async throws {
+        let scene = try await Deployed.make()
+        try await scene.engine.make("chat-before-rollback", started: false)
+        let plan = try await scene.rollback.plan("chat", to: 1)
+        do {
+            _ = try await scene.rollback.run(plan, control: scene.control())
+            Issue.record("it should be refused")
+        } catch let error as CertsError {
+            #expect(error.code == .jobRefused)
+            #expect(error.hint?.contains("docker rename chat-before-rollback chat") == true, "\(error)")
+        }
+        #expect(try await scene.chat()["Config"]?["Image"]?.text == "chat:2")
     }
 
     @Test func whatIsNotRecordedIsNamed() async throws {

@@ -14,12 +14,18 @@ struct DockerCleanUpWork: HostWork {
     func preview(_ job: Name, sample: Int, control: JobControl) async throws -> [WorkPreview] {
         let engine = try await DockerEngine.connect(to: work.engineSocket, reply: Self.reply)
         let items = try await leftovers(job, engine, control).items()
-        return DockerLeftovers.Kind.allCases.map { kind in
+        var warnings = items.count > work.limit ? [tooMany(items.count, job).description] : []
+        if try await DeploymentJournal(files: files).services().isEmpty {
+            warnings.append(
+                "no deployment is recorded, so no image is kept for a rollback: declare a job of kind deployment-journal"
+            )
+        }
+        return DockerLeftovers.Kind.allCases.map { [warnings] kind in
             let these = items.filter { $0.kind == kind }
             return WorkPreview(
                 subject: kind.rawValue, count: these.count, bytes: these.reduce(0) { $0 + $1.bytes },
                 keys: these.prefix(sample).map(\.shown),
-                warnings: items.count > work.limit ? [tooMany(items.count, job).description] : [])
+                warnings: warnings)
         }
     }
 

@@ -59,6 +59,8 @@ struct DockerLeftovers {
         facts.usage.containers.filter { container in
             let created = Date(timeIntervalSince1970: TimeInterval(container.created))
             return Self.endedStates.contains(container.state) && !Self.isKept(container.labels)
+                // What a rollback that was cut short left is somebody's only way back.
+                && !container.name.hasSuffix(ServiceRollback.suffix)
                 && isOld(facts.ended[container.id] ?? created)
         }.sorted { $0.created < $1.created }.map {
             Item(kind: .containers, id: $0.id, name: $0.name, bytes: max(0, $0.writtenSize ?? 0))

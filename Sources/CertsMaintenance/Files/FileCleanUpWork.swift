@@ -41,11 +41,12 @@ struct FileCleanUpWork: HostWork {
                     left.append("\(plan.files.count - index) more: \(control.ending)")
                     break
                 }
-                if let why = OldFiles.remove(file, below: root) {
-                    left.append("\(file.path): \(why)")
-                } else {
+                switch OldFiles.remove(file, below: root) {
+                case .removed:
                     deleted += 1
                     bytes += file.size
+                case .gone: break
+                case .kept(let why): left.append("\(file.path): \(why)")
                 }
             }
             if !plan.open.isEmpty { left.append(Self.words(open: plan.open)) }
@@ -61,7 +62,7 @@ struct FileCleanUpWork: HostWork {
         let found = try old.find()
         var plan = Plan(files: found, open: [], problems: old.problems)
         guard !found.isEmpty else { return plan }
-        let open = OpenFiles.look(proc)
+        let open = OpenFiles.look(proc, below: work.root)
         guard open.hidden == 0 || work.allowsUnknownOpenFiles else {
             throw CertsError(
                 .jobRefused, "it cannot be known which files are open: the processes of others cannot be looked at",

@@ -162,28 +162,35 @@ struct OldFiles {
         return result.sorted()
     }
 
+    enum Removal: Equatable {
+        case removed
+        /// Somebody else was faster.
+        case gone
+        case kept(String)
+
+        fileprivate static func failure(_ code: CInt) -> Removal {
+            code == ENOENT ? .gone : .kept(String(cString: strerror(code)))
+        }
+    }
+
     /// Removes one file, if it is still the one that was found.
-    ///
-    /// - Returns: `nil`: it is gone; else why it stays.
-    static func remove(_ file: Found, below root: CInt) -> String? {
+    static func remove(_ file: Found, below root: CInt) -> Removal {
+        guard let name = file.parts.last else { return .gone }
         var directory = dup(root)
-        guard directory >= 0 else { return String(cString: strerror(errno)) }
+        guard directory >= 0 else { return .failure(errno) }
         defer { close(directory) }
         for part in file.parts.dropLast() {
             let next = openat(directory, part, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
-            guard next >= 0 else { return errno == ENOENT ? nil : String(cString: strerror(errno)) }
+            guard next >= 0 else { return .failure(errno) }
             close(directory)
             directory = next
         }
-        guard let name = file.parts.last else { return nil }
         var status = stat()
-        guard fstatat(directory, name, &status, AT_SYMLINK_NOFOLLOW) == 0 else {
-            return errno == ENOENT ? nil : String(cString: strerror(errno))
-        }
+        guard fstatat(directory, name, &status, AT_SYMLINK_NOFOLLOW) == 0 else { return .failure(errno) }
         let modified = Int64(status.st_mtim.tv_sec) &* 1_000_000_000 &+ Int64(status.st_mtim.tv_nsec)
         guard OpenFiles.Identity(status) == file.identity, modified == file.modified else {
-            return "it was changed meanwhile"
+            return .kept("it was changed meanwhile")
         }
-        return unlinkat(directory, name, 0) == 0 ? nil : String(cString: strerror(errno))
+        return unlinkat(directory, name, 0) == 0 ? .removed : .failure(errno)
     }
 }

@@ -1,19 +1,23 @@
 package import CertsCore
-import Foundation
+package import Foundation
 
 extension JobRunner {
     /// Does what a person asks for beside the runs of `job`, under its lock, and writes into the ledger what came of it.
     ///
-    /// - Parameter body: returns what it did, in one sentence.
+    /// - Parameters:
+    ///   - deadline: in seconds; `nil`: that of the job.
+    ///   - body: returns what it did, in one sentence.
     /// - Throws: what `body` throws, after it was recorded; `lock.held` while the job runs.
-    package func record(_ job: JobDeclaration, _ body: (JobControl) async throws -> String) async throws -> String {
+    package func record(
+        _ job: JobDeclaration, deadline: TimeInterval? = nil, _ body: (JobControl) async throws -> String
+    ) async throws -> String {
         let lock = try await locks.lock(job: job.name)
         defer { lock.release() }
         var run = entry(job, nil, .command, 1)
         try await ledger.begin(run)
         let outcome: Result<String, CertsError>
         do {
-            let control = JobControl(deadline: .now + .seconds(job.deadline), now: now)
+            let control = JobControl(deadline: .now + .seconds(deadline ?? job.deadline), now: now)
             outcome = .success(try await body(control))
         } catch {
             outcome = .failure(CertsError.wrapping(error, subject: job.name.rawValue))

@@ -55,7 +55,9 @@ struct RollbackServiceCommand: AsyncParsableCommand {
             Terminal.note("nothing is changed; with --yes, \(plan.service) runs deployment \(plan.target.number)")
             return
         }
-        try await assembly.record(job) { try await rollback.run(plan, control: $0) }
+        // The two containers may take their time to stop, too.
+        let deadline = work.healthyWithin + 1200
+        try await assembly.record(job, deadline: deadline) { try await rollback.run(plan, control: $0) }
     }
 
     private func show(_ plan: ServiceRollback.Plan) throws {
@@ -89,7 +91,7 @@ struct RollbackFileCommand: AsyncParsableCommand {
 
     @OptionGroup var global: GlobalOptions
     @OptionGroup var output: OutputOptions
-    @Argument(help: "The file, as it is declared.")
+    @Argument(help: "The file.")
     var path: String
     @Option(name: .customLong("to"), help: "The number of the version; else the last one that is not there now.")
     var number: Int?
@@ -112,7 +114,7 @@ struct RollbackFileCommand: AsyncParsableCommand {
 
     func run() async throws {
         let assembly = try await Assembly.make(global)
-        let path = self.path
+        let path = self.path.hasPrefix("/") ? self.path : "\(FileManager.default.currentDirectoryPath)/\(self.path)"
         let (job, work) = try assembly.hostJob("file-versions") { (job: HostJob) -> FileVersioning? in
             guard case .keepVersions(let work) = job else { return nil }
             return work.files.contains { $0.path == path } ? work : nil
@@ -162,9 +164,10 @@ extension Assembly {
 
     /// Runs `body` under the lock of the job and with a line in the ledger of its own.
     fileprivate func record(
-        _ job: JobDeclaration, _ body: (JobControl) async throws -> String
+        _ job: JobDeclaration, deadline: TimeInterval? = nil, _ body: (JobControl) async throws -> String
     ) async throws {
-        let words = try await jobs.record(job, body)
+        Interruption.finishesFirst()
+        let words = try await jobs.record(job, deadline: deadline, body)
         Terminal.note(TerminalText.sanitized(words))
     }
 }
