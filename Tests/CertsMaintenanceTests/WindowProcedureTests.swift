@@ -206,4 +206,38 @@ import Testing
         #expect(undeclared?.code == .nameUnknown)
         #expect(shop.server.requests.isEmpty)
     }
+
+    @Test func alertsOfTheServiceAreSilentWhileTheWindowIsOpen() async throws {
+        let directory = try TemporaryDirectory(prefix: "certs-silence")
+        let port = try LoopbackPort.reserve()
+        try directory.write("route: { receiver: none }\nreceivers: [ { name: none } ]\n", to: "alertmanager.yml")
+        let process = ServerProcess(
+            [
+                "prometheus-alertmanager", "--config.file=\(directory.path("alertmanager.yml"))",
+                "--storage.path=\(directory.path("data"))", "--web.listen-address=127.0.0.1:\(port)",
+                "--cluster.listen-address=",
+            ], directory: directory.path, log: directory.path("log"))
+        try await BlockingPool.network.run { try process.start(within: 60) { LoopbackPort.isServed(port) } }
+        defer { process.stop() }
+        let url = "http://127.0.0.1:\(port)"
+        func silences() async throws -> String {
+            try await BlockingPool.network.run { try Tool.run(["curl", "-sf", "\(url)/api/v2/silences"]).output }
+        }
+        let shop = try await WindowShop.make { maintenance in
+            maintenance.alertmanager = AlertmanagerDeclaration(url: url, matchers: ["job": "messenger"])
+        }
+        let window = try await shop.open { $0.runsTasks = false }
+        #expect(try await shop.events(window) == ["announce done", "mode-on done", "silence done"])
+        let active = try await silences()
+        #expect(active.contains("\"state\":\"active\""), "\(active)")
+        #expect(active.contains("maintenance window \(window.id)") && active.contains("\"value\":\"messenger\""))
+        _ = try await shop.procedure.close()
+        let ended = try await silences()
+        #expect(ended.contains("\"state\":\"expired\"") && !ended.contains("\"state\":\"active\""), "\(ended)")
+        // One that is away does not keep anybody from working.
+        process.stop()
+        let next = try await shop.open()
+        #expect(try await shop.events(next).contains("silence failed"))
+        #expect(!shop.server.isOn && next.closedAt != nil)
+    }
 }

@@ -8,10 +8,12 @@ package struct MaintenanceDeclaration: Sendable, Hashable {
     package var windows: [WindowDeclaration]
     package var admin: AdminDeclaration?
     package var prometheus: PrometheusDeclaration?
+    package var alertmanager: AlertmanagerDeclaration?
 
     package init(
         database: DatabaseDeclaration? = nil, redis: RedisDeclaration? = nil, jobs: [JobDeclaration] = [],
-        windows: [WindowDeclaration] = [], admin: AdminDeclaration? = nil, prometheus: PrometheusDeclaration? = nil
+        windows: [WindowDeclaration] = [], admin: AdminDeclaration? = nil, prometheus: PrometheusDeclaration? = nil,
+        alertmanager: AlertmanagerDeclaration? = nil
     ) {
         self.database = database
         self.redis = redis
@@ -19,6 +21,7 @@ package struct MaintenanceDeclaration: Sendable, Hashable {
         self.windows = windows
         self.admin = admin
         self.prometheus = prometheus
+        self.alertmanager = alertmanager
     }
 }
 

@@ -110,6 +110,21 @@ package struct AdminDeclaration: Sendable, Hashable {
     }
 }
 
+/// The Alertmanager whose alerts are silenced in a window that is opened by hand.
+package struct AlertmanagerDeclaration: Sendable, Hashable {
+    /// `https`, or `http` to this host.
+    package var url: String
+    package var caFile: String?
+    /// Labels and their values: alerts that have all of them.
+    package var matchers: [String: String]
+
+    package init(url: String, caFile: String? = nil, matchers: [String: String]) {
+        self.url = url
+        self.caFile = caFile
+        self.matchers = matchers
+    }
+}
+
 /// The Prometheus that knows how long the service was up.
 package struct PrometheusDeclaration: Sendable, Hashable {
     /// `https`, or `http` to this host.

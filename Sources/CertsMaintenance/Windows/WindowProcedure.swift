@@ -107,6 +107,7 @@ package struct WindowProcedure: Sendable {
             try await abandon(window, CertsError.wrapping(error))
             throw error
         }
+        if request.usesAdmin { await silence(window) }
         guard request.runsTasks else {
             try await handOver(window)
             return window
@@ -164,6 +165,30 @@ package struct WindowProcedure: Sendable {
         try await admin.announce(message, key: "\(window.id)-announce")
         try await note(window, .announce, .done, detail: message)
         try faults.reached("window-after-announce")
+    }
+
+    /// An alert too many is no reason not to work.
+    private func silence(_ window: WindowRecord) async {
+        guard let silences = maintenance.alertmanager.map({ Silences($0) }) else { return }
+        do {
+            try await note(window, .silence, .done, detail: try await silences.begin(window))
+        } catch {
+            try? await note(window, .silence, .failed, detail: CertsError.wrapping(error).description)
+        }
+    }
+
+    /// It would end with the time of the window.
+    private func endSilence(_ window: WindowRecord) async {
+        guard let silences = maintenance.alertmanager.map({ Silences($0) }),
+            let events = try? await mode.ledger.events(of: window.id),
+            let id = events.first(where: { $0.step == .silence && $0.result == .done })?.detail
+        else { return }
+        do {
+            try await silences.end(id)
+            try await note(window, .endSilence, .done, detail: id)
+        } catch {
+            try? await note(window, .endSilence, .failed, detail: CertsError.wrapping(error).description)
+        }
     }
 
     /// Nothing was done in it. The mode is off, or its lease stays until it is.
@@ -285,6 +310,7 @@ package struct WindowProcedure: Sendable {
             }
         }
         try faults.reached("window-after-mode-off")
+        await endSilence(window)
         try await mode.close(window)
         if let failure { throw failure }
         return try await mode.ledger.window(window.id) ?? window

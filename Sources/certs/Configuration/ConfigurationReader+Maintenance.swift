@@ -6,12 +6,14 @@ import Yams
 extension ConfigurationReader {
     func maintenance(_ top: ConfigurationBlock) -> MaintenanceDeclaration {
         guard
-            let block = top.block("maintenance", keys: ["database", "redis", "jobs", "windows", "admin", "prometheus"])
+            let block = top.block(
+                "maintenance", keys: ["database", "redis", "jobs", "windows", "admin", "prometheus", "alertmanager"])
         else { return .init() }
         var declaration = MaintenanceDeclaration(database: database(block), redis: redis(block))
         declaration.windows = windows(block)
         declaration.admin = admin(block)
         declaration.prometheus = prometheus(block)
+        declaration.alertmanager = alertmanager(block)
         var places: [String: Mark?] = [:]
         for (index, node) in block.list("jobs", "'- name: …'").enumerated() {
             guard let job = job(node, index, &places, declaration.windows) else { continue }

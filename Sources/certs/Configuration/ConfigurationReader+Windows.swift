@@ -73,6 +73,26 @@ extension ConfigurationReader {
         return result
     }
 
+    func alertmanager(_ block: ConfigurationBlock) -> AlertmanagerDeclaration? {
+        guard let own = block.block("alertmanager", keys: ["url", "caFile", "matchers"]),
+            let url = own.requiredText("url", "write where it is: http://127.0.0.1:9093").flatMap({
+                serviceURL($0, "the url of the Alertmanager")
+            })
+        else { return nil }
+        var matchers: [String: String] = [:]
+        for text in own.texts("matchers", "[job=messenger]") {
+            let parts = text.value.split(separator: "=", maxSplits: 1).map(String.init)
+            if parts.count == 2 {
+                matchers[parts[0]] = parts[1]
+            } else {
+                problems.add(text.mark, "'\(text.value)' is not a label with its value", "write it like job=messenger")
+            }
+        }
+        // Without one it would silence everything.
+        if own.node("matchers") == nil { own.missing("matchers", "say which alerts: [job=messenger]") }
+        return AlertmanagerDeclaration(url: url, caFile: file(own, "caFile"), matchers: matchers)
+    }
+
     /// `https`, or `http` to this host; without a slash at its end.
     private func serviceURL(_ text: Located<String>, _ what: String) -> String? {
         let isPlain = text.value.lowercased().hasPrefix("http://") && WebhookChannel.isAllowed(text.value)
