@@ -10,7 +10,7 @@ struct BatchSize: Sendable {
     /// What a statement costs whatever it deletes must not make the batches ever smaller.
     private static let leastBySpeed = 100
 
-    init(start: Int = 1000, bounds: ClosedRange<Int> = 1...10_000) {
+    init(start: Int = 1000, bounds: ClosedRange<Int> = 1...50_000) {
         self.bounds = bounds
         rows = min(max(start, bounds.lowerBound), bounds.upperBound)
     }
