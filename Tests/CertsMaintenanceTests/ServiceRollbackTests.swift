@@ -76,6 +76,27 @@ private struct Deployed {
         #expect(try await scene.chat()["Config"]?["Image"]?.text == "chat:2")
     }
 
+    @Test func aRehearsalMakesTheContainerAndLeavesNothing() async throws {
+        let scene = try await Deployed.make()
+        let before = try await scene.chat()
+        func volumes() async throws -> Int {
+            try await scene.engine.details(["volumes"])?["Volumes"]?.elements.count ?? 0
+        }
+        let known = try await volumes()
+        let words = try await scene.rollback.rehearse(try await scene.rollback.plan("chat", to: nil))
+        #expect(words.contains("deployment 1 can be made"))
+        #expect(try await scene.chat()["Id"] == before["Id"])
+        #expect(try await scene.chat()["State"]?["Running"]?.flag == true)
+        #expect(try await !scene.engine.exists(["containers", "chat-rollback-test", "json"]))
+        #expect(try await volumes() == known)
+        // One of somebody else with that name stays.
+        try await scene.engine.make("chat-rollback-test", image: "chat:2", command: ["sleep", "600"])
+        await #expect(throws: CertsError.self) {
+            try await scene.rollback.rehearse(try await scene.rollback.plan("chat", to: nil))
+        }
+        #expect(try await scene.engine.exists(["containers", "chat-rollback-test", "json"]))
+    }
+
     @Test func aTagThatWasMovedDoesNotMislead() async throws {
         let scene = try await Deployed.make()
         let first = try await scene.rollback.plan("chat", to: 1).target.imageID

@@ -141,7 +141,7 @@ package struct RotationEngine: Sendable {
         }
     }
 
-    private func earlierRevision(than current: Int, of name: Name) async throws -> Int {
+    func earlierRevision(than current: Int, of name: Name) async throws -> Int {
         for revision in try await context.revisions.revisions(of: name).reversed() where revision < current {
             if let manifest = try? await context.manifest(of: name, revision: revision), manifest.revocation == nil,
                 !manifest.isKeyCompromised
@@ -155,7 +155,7 @@ package struct RotationEngine: Sendable {
             hint: "issue a new one with `certs rotate \(name)`")
     }
 
-    private func confirmNotRevoked(_ name: Name, _ revision: Int) async throws {
+    func confirmNotRevoked(_ name: Name, _ revision: Int) async throws {
         guard let revocation = try await context.manifest(of: name, revision: revision).revocation else { return }
         let day = revocation.at.formatted(.iso8601.year().month().day())
         throw CertsError(
@@ -164,7 +164,7 @@ package struct RotationEngine: Sendable {
             subject: name.rawValue, hint: "issue a new one with `certs rotate \(name)`")
     }
 
-    private func nothingIssued(_ name: Name) -> CertsError {
+    func nothingIssued(_ name: Name) -> CertsError {
         CertsError(
             .certificateMissing, "nothing has been issued for '\(name)' yet", subject: name.rawValue,
             hint: "issue one with `certs rotate \(name)`")

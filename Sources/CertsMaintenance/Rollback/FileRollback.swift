@@ -89,6 +89,32 @@ package struct FileRollback: Sendable {
         return "\(path) is version \(plan.target.number) again (SHA-256 \(plan.target.digest.prefix(12)))"
     }
 
+    /// Has the version checked by the `validate` command, in a copy whose path takes the place of the file's in its
+    /// arguments. The file itself is not touched.
+    ///
+    /// - Returns: what was found, for people.
+    /// - Throws: why the version would not do.
+    package func rehearse(_ plan: Plan, control: JobControl) async throws -> String {
+        let path = plan.file.path
+        let contents = try await versions.contents(of: plan.target)
+        guard let validate = plan.file.validate else {
+            return "version \(plan.target.number) is whole; no `validate` is declared"
+        }
+        guard validate.contains(path) else {
+            return
+                "version \(plan.target.number) is whole; `validate` does not name the file, and was not run on a copy"
+        }
+        let folder = FileManager.default.temporaryDirectory.appending(path: "certs-rehearsal-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(
+            at: folder, withIntermediateDirectories: false, attributes: [.posixPermissions: 0o700])
+        defer { try? FileManager.default.removeItem(at: folder) }
+        let copy = folder.appending(path: (path as NSString).lastPathComponent).path
+        try await live.install(
+            contents, at: copy, attributes: FileAttributes(mode: 0o600, owner: geteuid(), group: getegid()))
+        try await runProgram(validate.map { $0 == path ? copy : $0 }, "the check of a copy", control)
+        return "version \(plan.target.number) is whole and passes `validate`"
+    }
+
     private func runProgram(_ arguments: [String]?, _ what: String, _ control: JobControl) async throws {
         guard let arguments else { return }
         do {

@@ -89,6 +89,40 @@ package struct ServiceRollback: Sendable {
             + "\(plan.target.imageID.prefix(19)))"
     }
 
+    /// Has the engine make the container of the deployment under another name, and removes it without having started it.
+    ///
+    /// - Returns: what was found, for people.
+    /// - Throws: why the deployment would not do.
+    package func rehearse(_ plan: Plan) async throws -> String {
+        let engine = try await DockerEngine.connect(to: work.engineSocket, reply: Self.reply)
+        let image = try await self.image(of: plan, engine)
+        let old = try await engine.details(["containers", plan.service, "json"])
+        try await refuse(plan, old, engine)
+        let request = ContainerCreation.request(plan.target.creation, image: image, replacing: old)
+        let name = plan.service + Self.rehearsalSuffix
+        if let left = try await engine.details(["containers", name, "json"]) {
+            guard left["Config"]?["Labels"]?[Self.rehearsalLabel] != nil else {
+                throw CertsError(
+                    .jobRefused, "there is a container \(name) that no rehearsal has made", subject: plan.service,
+                    hint: "rename or remove it")
+            }
+            // What a rehearsal left that was cut short.
+            _ = try await engine.remove(["containers", name], query: [("v", "1")])
+        }
+        var body = request.body
+        body["Labels"] = .object(
+            (body["Labels"]?.members ?? [:]).merging([Self.rehearsalLabel: .string("true")]) { $1 })
+        let created: Created = try await engine.fetch(
+            .post, ["containers", "create"], query: [("name", name)], body: try JSONEncoder().encode(body))
+        // Only the volumes without a name that came with it: those that it was given by name stay.
+        _ = try await engine.remove(["containers", created.id], query: [("v", "1")])
+        return "deployment \(plan.target.number) can be made: its image and what it needs are there"
+    }
+
+    /// Of the container that a rehearsal makes and removes.
+    static let rehearsalSuffix = "-rollback-test"
+    private static let rehearsalLabel = "certs.rehearsal"
+
     /// The best name that still means the image of the deployment.
     private func image(of plan: Plan, _ engine: DockerEngine) async throws -> String {
         let target = plan.target

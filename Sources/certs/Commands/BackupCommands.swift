@@ -98,24 +98,27 @@ struct RestoreTestCommand: AsyncParsableCommand {
 
     func run() async throws {
         let assembly = try await Assembly.make(global)
-        let maintenance = assembly.declarations.maintenance
-        let source = try maintenance.backup(of: try job.map { try Name($0) }).job
-        let catalogue = try BackupChoice.catalogue(maintenance, job)
+        let catalogue = try BackupChoice.catalogue(assembly.declarations.maintenance, job)
         let name = try await BlockingPool.shared.run { try catalogue.entry(backup).name }
+        let run = try await assembly.testRestore(of: name, job: try job.map { try Name($0) })
+        try await BackupChoice.end(run) { try await BackupChoice.proof(of: name, in: catalogue) }
+    }
+}
+
+extension Assembly {
+    /// Restores a backup beside the live database and compares; in the ledger under the name of the declared test, if
+    /// there is one.
+    func testRestore(of backup: String, job: Name?) async throws -> JobRun {
+        let maintenance = declarations.maintenance
+        let source = try maintenance.backup(of: job).job
         var declared = maintenance.jobs.first { candidate in
             guard case .testRestore(let work) = candidate.work else { return false }
             return (try? maintenance.backup(of: work.job))?.job == source
         }
-        // What is done is in the ledger under the name of the declared test, if there is one.
-        declared?.work = .testRestore(RestoreTest(of: source, backup: name))
-        let test = try declared ?? BackupChoice.job("restore-test", .testRestore(RestoreTest(of: source, backup: name)))
-        let run = try await assembly.jobs.run(test, occurrence: nil, source: .command)
-        try await BackupChoice.end(run) {
-            let record = try await BlockingPool.shared.run { try catalogue.entry(name).test }
-            guard let record else { return "\(name): restored" }
-            let seconds = String(format: "%.1f", record.seconds)
-            return "\(name): restored and compared in \(seconds) s (RTO); \(Int(record.age)) s old (RPO)"
-        }
+        declared?.work = .testRestore(RestoreTest(of: source, backup: backup))
+        let test =
+            try declared ?? BackupChoice.job("restore-test", .testRestore(RestoreTest(of: source, backup: backup)))
+        return try await jobs.run(test, occurrence: nil, source: .command)
     }
 }
 
@@ -185,6 +188,14 @@ enum BackupChoice {
     static func job(_ name: String, _ work: JobWork) throws -> JobDeclaration {
         JobDeclaration(
             name: try Name(name), work: work, schedule: JobSchedule(.every(366 * 86400)), deadline: 86400, retries: 0)
+    }
+
+    /// What the test of a backup found, for people.
+    static func proof(of name: String, in catalogue: BackupCatalogue) async throws -> String {
+        let record = try await BlockingPool.shared.run { try catalogue.entry(name).test }
+        guard let record else { return "\(name): restored" }
+        let seconds = String(format: "%.1f", record.seconds)
+        return "\(name): restored and compared in \(seconds) s (RTO); \(Int(record.age)) s old (RPO)"
     }
 
     static func end(_ run: JobRun, _ words: () async throws -> String) async throws {

@@ -12,6 +12,7 @@ struct MaintenanceCommand: AsyncParsableCommand {
             MaintenanceListCommand.self, MaintenancePlanCommand.self, MaintenanceRunCommand.self,
             MaintenanceStatusCommand.self, MaintenanceReportCommand.self, BackupsCommand.self,
             RestoreTestCommand.self, RestoreCommand.self, MaintenanceRollbackCommand.self,
+            RollbackTestCommand.self,
         ])
 }
 
