@@ -89,7 +89,7 @@ import Testing
         }
         #expect(error?.code == .jobRefused)
         #expect(error?.hint?.contains("2025-12-05 00:00 UTC") == true)
-        #expect(error?.hint?.contains("--outside-window") == true)
+        #expect(error?.hint?.contains("--yes") == true)
     }
 
     @Test func aPlannedWindowIsRecordedOnceAndEndsWithTheLastJobThatBeganInIt() async throws {

@@ -79,7 +79,7 @@ final class SmallDisk {
     }
 
     @Test func `when read-only, refuses the state directory and the live file`() async throws {
-        let disk = try SmallDisk(options: "size=512k")
+        let disk = try SmallDisk(options: "size=2m")
         let state = try await StateDirectory.open(at: disk.path, create: false)
         let name = try Name("messenger")
         try await state.write(Secret("old"), to: .key(nil), of: name, revision: 1)

@@ -60,4 +60,40 @@ import Testing
         #expect(await service.text("/metrics").contains("certs_job_next_run_timestamp_seconds{job=\"nightly\"}"))
         _ = try await service.end()
     }
+
+    private struct Findings: Decodable {
+        struct Found: Decodable {
+            let subject: String
+            let id: String
+            let message: String
+        }
+        let findings: [Found]
+    }
+
+    /// A database that is away, and a table that it does not have.
+    @Test func whatWouldKeepAJobFromRunningIsFoundBeforehand() async throws {
+        let server = try await RealPostgres.shared()
+        let database = try await blocking.run {
+            try server.makeDatabase("CREATE TABLE temp_sessions (id int PRIMARY KEY, created_at timestamptz);")
+        }
+        for (host, expected) in [
+            (server.host, ["messages: the database \(database)@\(server.host) has no table messages"]),
+            ("/nonexistent", ["messages, sessions: \(database)@/nonexistent: cannot connect"]),
+        ] {
+            let scene = try await RotationScene.make(
+                .init(
+                    more: """
+                        maintenance:
+                          database: { host: "\(host)", name: \(database), user: \(RealPostgres.user) }
+                          jobs: [ { name: messages, kind: expired-messages }, { name: sessions, kind: temp-sessions } ]
+                        """))
+            try await scene.certs("rotate", exits: 0)
+            let outcome = try await scene.certs("check", "--live", "-o", "json", exits: 1)
+            let found = try scene.decoded(Findings.self, outcome).findings.filter { $0.id == "job-unusable" }
+            #expect(found.count == expected.count, "\(outcome.all)")
+            for (one, text) in zip(found, expected) {
+                #expect("\(one.subject): \(one.message)".hasPrefix(text), "\(outcome.all)")
+            }
+        }
+    }
 }

@@ -104,8 +104,10 @@ package struct JobSchedule: Sendable, Hashable {
     package func delay(of job: Name, on host: String) -> TimeInterval {
         guard jitter > 0 else { return 0 }
         var hash = FNV1a.hash64("\(host)\u{0}\(job)".utf8)
-        // Its upper bits hardly differ between short texts.
-        hash ^= hash >> 32
+        // Names that differ in their last letter alone have almost the same number: the finalizer of MurmurHash3 spreads them.
+        hash = (hash ^ hash >> 33) &* 0xff51_afd7_ed55_8ccd
+        hash = (hash ^ hash >> 33) &* 0xc4ce_b9fe_1a85_ec53
+        hash ^= hash >> 33
         return jitter * (Double(hash & 0xffff_ffff) / 4_294_967_296)
     }
 }

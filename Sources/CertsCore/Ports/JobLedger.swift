@@ -5,8 +5,8 @@ package import Foundation
 package protocol JobLedger: Sendable {
     func jobStates() async throws -> [JobState]
     func jobState(of job: Name) async throws -> JobState?
-    /// Keeps what is dealt with and what comes next; durable before anything is started.
-    func plan(_ job: Name, lastOccurrence: Date, nextRunAt: Date?) async throws
+    /// Keeps what is dealt with and what comes next, all or nothing; durable before anything is started.
+    func plan(_ jobs: [JobPlan]) async throws
     /// Keeps what a run came to; `nil` changes nothing.
     func note(_ job: Name, successAt: Date?, backlog: Int?, now: Date) async throws
     /// Records that the run has begun; durable before the work begins.
@@ -29,6 +29,25 @@ package protocol JobLedger: Sendable {
     func quarantine(of job: Name) async throws -> [QuarantinedRow]
     /// Replaces what is known of the job.
     func save(_ rows: [QuarantinedRow], of job: Name) async throws
+}
+
+/// What a job has dealt with, and what comes next.
+package struct JobPlan: Sendable, Hashable {
+    package var job: Name
+    package var lastOccurrence: Date
+    package var nextRunAt: Date?
+
+    package init(_ job: Name, lastOccurrence: Date, nextRunAt: Date?) {
+        self.job = job
+        self.lastOccurrence = lastOccurrence
+        self.nextRunAt = nextRunAt
+    }
+}
+
+extension JobLedger {
+    package func plan(_ job: Name, lastOccurrence: Date, nextRunAt: Date?) async throws {
+        try await plan([JobPlan(job, lastOccurrence: lastOccurrence, nextRunAt: nextRunAt)])
+    }
 }
 
 /// What a job has to remember.

@@ -128,6 +128,21 @@ package struct JobExecutor: Sendable {
         }
     }
 
+    /// What would keep a run from beginning: the database, its tables and columns, Redis, a directory, the engine. Changes
+    /// nothing.
+    package func obstacle(to job: JobDeclaration, control: JobControl) async -> CertsError? {
+        do {
+            if job.work.usesRedis { try await Self.pool.run { _ = try connectToRedis() } }
+            _ = try await plan(job, sample: 0, control: control)
+            return nil
+        } catch let error as CertsError where error.code == .usage {
+            // It only tells people: there is no plan, but what it needs is there.
+            return nil
+        } catch {
+            return CertsError.wrapping(error, subject: job.name.rawValue)
+        }
+    }
+
     /// `nil`: it is done in a session of the database.
     private func hostWork(_ work: JobWork) throws -> (any HostWork)? {
         switch work {

@@ -47,7 +47,9 @@ package actor JobScheduler {
         }
         while !Task.isCancelled {
             let now = runner.now()
-            for job in jobs { await look(at: job, now: now) }
+            var due: [Due] = []
+            for job in jobs { if let found = await look(at: job, now: now) { due.append(found) } }
+            await start(due, now: now)
             let soonest = next.values.min() ?? now.addingTimeInterval(Self.longestWait)
             let wait = min(Self.longestWait, max(0.005, soonest.timeIntervalSince(runner.now())))
             try? await Task.sleep(for: .seconds(wait))
@@ -56,12 +58,26 @@ package actor JobScheduler {
         for task in running.values { await task.value }
     }
 
-    private func look(at job: JobDeclaration, now: Date) async {
+    /// A job whose occurrences are to be dealt with now.
+    private struct Due {
+        let job: JobDeclaration
+        let turn: JobTurn
+        let delay: TimeInterval
+        /// The record of the window that it runs in.
+        let window: String?
+
+        var plan: JobPlan {
+            JobPlan(job.name, lastOccurrence: turn.last, nextRunAt: turn.next?.addingTimeInterval(delay))
+        }
+    }
+
+    /// - Returns: what is to be recorded and started; `nil`: nothing.
+    private func look(at job: JobDeclaration, now: Date) async -> Due? {
         // What is not due costs one comparison, unless the clock was put back.
         if let due = next[job.name], due > now, due.timeIntervalSince(now) < 40 * 86400,
             states[job.name].map({ $0.lastOccurrence <= now }) ?? false
         {
-            return
+            return nil
         }
         let delay = job.schedule.delay(of: job.name, on: host)
         var catchUp = job.catchUp
@@ -80,27 +96,42 @@ package actor JobScheduler {
                 // It stays due, also for the next start of the program.
                 next[job.name] = now.addingTimeInterval(Self.gateInterval)
                 await wait(job, until: gate?.next(type, after: now))
-                return
+                return nil
             }
             window = opening.id
         }
         guard states[job.name]?.lastOccurrence != turn.last || states[job.name]?.nextRunAt != turn.next else {
-            return next[job.name] = turn.next?.addingTimeInterval(delay)
-        }
-        do {
-            // Before it starts: a process that dies does not start it again and again.
-            try await runner.ledger.plan(
-                job.name, lastOccurrence: turn.last, nextRunAt: turn.next?.addingTimeInterval(delay))
-            states[job.name] = JobState(job: job.name, lastOccurrence: turn.last, nextRunAt: turn.next)
             next[job.name] = turn.next?.addingTimeInterval(delay)
-            if let skipped = turn.skipped {
-                try await runner.skip(
-                    job, occurrence: skipped.last, reason: "\(skipped.count) occurrences: \(skipped.reason)")
-            }
-            for occurrence in turn.due { try await start(job, occurrence, window) }
+            return nil
+        }
+        return Due(job: job, turn: turn, delay: delay, window: window)
+    }
+
+    /// Records all of them at once, and starts them: a process that dies does not start them again and again.
+    private func start(_ due: [Due], now: Date) async {
+        guard !due.isEmpty else { return }
+        do {
+            try await runner.ledger.plan(due.map(\.plan))
         } catch {
-            logger.error("the job \(job.name) could not be started: \(CertsError.wrapping(error))")
-            next[job.name] = now.addingTimeInterval(Self.pause)
+            logger.error("jobs that are due could not be recorded: \(CertsError.wrapping(error))")
+            for item in due { next[item.job.name] = now.addingTimeInterval(Self.pause) }
+            return
+        }
+        for item in due {
+            let name = item.job.name
+            states[name] = JobState(job: name, lastOccurrence: item.turn.last, nextRunAt: item.turn.next)
+            next[name] = item.plan.nextRunAt
+        }
+        for item in due {
+            do {
+                for occurrence in item.turn.due { try await start(item.job, occurrence, item.window) }
+                if let skipped = item.turn.skipped {
+                    try await runner.skip(
+                        item.job, occurrence: skipped.last, reason: "\(skipped.count) occurrences: \(skipped.reason)")
+                }
+            } catch {
+                logger.error("the job \(item.job.name) could not be started: \(CertsError.wrapping(error))")
+            }
         }
     }
 

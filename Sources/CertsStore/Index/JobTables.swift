@@ -69,13 +69,15 @@ extension Database: JobLedger {
         }
     }
 
-    package func plan(_ job: Name, lastOccurrence: Date, nextRunAt: Date?) async throws {
+    package func plan(_ jobs: [JobPlan]) async throws {
         try await write { database in
-            try database.execute(
-                sql: """
-                    INSERT INTO job (name, last_occurrence, next_run_at) VALUES (?, ?, ?) ON CONFLICT DO UPDATE
-                    SET last_occurrence = excluded.last_occurrence, next_run_at = excluded.next_run_at
-                    """, arguments: [job.rawValue, lastOccurrence.column, nextRunAt?.column])
+            for plan in jobs {
+                try database.execute(
+                    sql: """
+                        INSERT INTO job (name, last_occurrence, next_run_at) VALUES (?, ?, ?) ON CONFLICT DO UPDATE
+                        SET last_occurrence = excluded.last_occurrence, next_run_at = excluded.next_run_at
+                        """, arguments: [plan.job.rawValue, plan.lastOccurrence.column, plan.nextRunAt?.column])
+            }
         }
     }
 

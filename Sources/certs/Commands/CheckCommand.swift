@@ -1,17 +1,19 @@
 import ArgumentParser
 import CertsCore
 import CertsEngine
+import CertsMaintenance
 import Foundation
 
 struct CheckCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "check",
-        abstract: "Validate the configuration; with --live also the state, sockets and endpoints.",
+        abstract: "Validate the configuration; with --live also the state, sockets, endpoints and jobs.",
         discussion: "With --exit-code: 10 when a certificate is due, 11 when one has expired or is not served.")
 
     @OptionGroup var global: GlobalOptions
     @OptionGroup var output: OutputOptions
-    @Flag(help: "Also open the state directory, every issuer, and look at every endpoint.")
+    @Flag(
+        help: "Also open the state directory and every issuer, and look at every endpoint and at what each job needs.")
     var live = false
     @Flag(help: "Tell the state of the certificates by the exit code.")
     var exitCode = false
@@ -48,7 +50,7 @@ struct CheckCommand: AsyncParsableCommand {
             let assembly = try await Assembly.make(global)
             if live {
                 try await assembly.engine.observe()
-                findings = await lookAtIssuers(assembly) + lookAtTargets(assembly)
+                findings = await lookAtIssuers(assembly) + lookAtTargets(assembly) + lookAtJobs(assembly)
             }
             status = try await assembly.engine.status(at: Date())
         }
@@ -122,6 +124,21 @@ struct CheckCommand: AsyncParsableCommand {
             findings += await inspectable.inspect(users, now: Date()).map { SubjectFinding(name.rawValue, $0) }
         }
         return findings
+    }
+
+    /// Jobs whose next run could not even begin; what several have in common is told once.
+    private func lookAtJobs(_ assembly: Assembly) async -> [SubjectFinding] {
+        var subjects: [String: [String]] = [:]
+        var findings: [(message: String, finding: Finding)] = []
+        for job in assembly.declarations.maintenance.jobs {
+            let control = JobControl(deadline: .now + .seconds(60), now: { Date() })
+            guard let error = await assembly.jobs.executor.obstacle(to: job, control: control) else { continue }
+            if subjects[error.message] == nil {
+                findings.append((error.message, Finding(error: error, id: "job-unusable")))
+            }
+            subjects[error.message, default: []].append(job.name.rawValue)
+        }
+        return findings.map { SubjectFinding(subjects[$0.message, default: []].joined(separator: ", "), $0.finding) }
     }
 
     private func lookAtTargets(_ assembly: Assembly) async -> [SubjectFinding] {

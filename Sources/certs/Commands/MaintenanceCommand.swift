@@ -46,7 +46,7 @@ struct MaintenanceListCommand: AsyncParsableCommand {
         let items = declarations.maintenance.jobs.map { job in
             Item(
                 job: job.name.rawValue, work: job.work.word, subject: job.work.subject,
-                schedule: job.schedule.rule.description, zone: job.schedule.zone.identifier,
+                schedule: job.schedule.rule.description, zone: Time.name(of: job.schedule.zone),
                 window: job.window?.rawValue,
                 nextRunAt: declarations.maintenance.nextRun(of: job, after: now, on: Assembly.hostName))
         }

@@ -66,7 +66,7 @@ struct WindowListCommand: AsyncParsableCommand {
             }
             return Item(
                 type: window.type.rawValue, schedule: window.schedule?.rule.description,
-                zone: window.schedule?.zone.identifier, durationSeconds: window.duration.map { Int($0) },
+                zone: (window.schedule?.zone).map(Time.name), durationSeconds: window.duration.map { Int($0) },
                 isOpen: open.contains { $0.type == window.type } || window.occurrence(at: now) != nil, next: next,
                 jobs: maintenance.jobs.filter { $0.window == window.type }.map(\.name.rawValue))
         }

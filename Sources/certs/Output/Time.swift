@@ -19,6 +19,9 @@ enum Time {
             "\(padded)-\(two(parts.tm_mon + 1))-\(two(parts.tm_mday))T\(two(parts.tm_hour)):\(two(parts.tm_min)):\(two(parts.tm_sec))Z"
     }
 
+    /// Foundation calls UTC by the name of a place.
+    static func name(of zone: TimeZone) -> String { zone.identifier == "GMT" ? "UTC" : zone.identifier }
+
     static func text(_ date: Date?) -> String { date.map { text($0) } ?? "-" }
 
     /// `in 12 d`, `in 5 h`, `in 7 min`, `now`, `3 d ago`: how far away, in the unit of which there are at least two.

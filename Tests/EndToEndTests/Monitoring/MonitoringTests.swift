@@ -36,6 +36,8 @@ import Testing
                         server: { listen: "127.0.0.1:\(port)" }
                         schedule: { tick: 2s, jitter: 0s }
                         watch: [{ name: legacy, directory: ./certs }]
+                        notifications: { channels: [{ name: pager, type: command, run: [/bin/true] }] }
+                        maintenance: { jobs: [{ name: tidy, kind: command, arguments: [/bin/true], every: 2s }] }
                         """))
             let service = try ServeTests.Service(scene, port: port)
             #expect(try await eventually { await service.get("/readyz")?.status == 200 }, "\(service.output)")
