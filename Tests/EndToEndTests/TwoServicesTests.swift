@@ -46,7 +46,7 @@ import Testing
                 server: { listen: "127.0.0.1:\(port)" }
                 maintenance:
                   database: { host: "\(server.host)", name: \(database), user: \(role) }
-                  jobs: [ { name: messages, kind: expired-messages, every: 3s, retries: 0 } ]
+                  jobs: [ { name: messages, kind: expired-messages, every: 8s, retries: 0 } ]
                 """
             return Host(scene: try await RotationScene.make(.init(more: more)), role: role)
         }
@@ -103,7 +103,7 @@ import Testing
         // The killed one comes back, closes its run, and both go on; none of the occurrences runs twice.
         services[killed] = try hosts[killed].start()
         #expect(try await eventually(within: 60) { try await hosts[killed].runs().contains { $0.result == "lost" } })
-        try await Task.sleep(for: .seconds(10))
+        try await Task.sleep(for: .seconds(20))
         let all = try await hosts[0].runs() + hosts[1].runs()
         let done = all.filter { $0.result != "skipped" && $0.result != "lost" }.compactMap(\.occurrence)
         #expect(done.count > 2)

@@ -100,6 +100,16 @@ package struct JobSchedule: Sendable, Hashable {
         }
     }
 
+    /// The longest time between two of the occurrences that come next, in seconds.
+    package func longestGap(after now: Date) -> TimeInterval {
+        var (longest, last) = (0.0, next(after: now))
+        for _ in 0..<64 {
+            guard let from = last, let to = next(after: from) else { break }
+            (longest, last) = (max(longest, to.timeIntervalSince(from)), to)
+        }
+        return longest
+    }
+
     /// By how much the start of each occurrence is put off, in seconds: always the same for one job on one host.
     package func delay(of job: Name, on host: String) -> TimeInterval {
         guard jitter > 0 else { return 0 }

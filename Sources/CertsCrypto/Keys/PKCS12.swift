@@ -64,6 +64,11 @@ package enum PKCS12 {
         cost.add(openPartsOf: parts)
         try check(cost)
         withPassphrase(passphrase) { cost.add(closedPartsOf: parts, passphrase: $0) }
+        // `PKCS12_parse` takes no passphrase and an empty one for one another, and these are two keys.
+        if (passphrase?.count ?? 0) == 0 {
+            cost.add(closedPartsOf: parts, passphrase: nil)
+            cost.add(closedPartsOf: parts, passphrase: "")
+        }
         OpenSSLErrors.clear()
         try check(cost)
     }

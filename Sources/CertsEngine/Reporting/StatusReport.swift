@@ -220,8 +220,9 @@ extension RotationEngine {
     /// The declared sources of watched certificates that could not be looked at last time: their `certs_source_up` is 0. One
     /// that was not looked at yet is left out: without the service nobody looks.
     package func downSources() async throws -> [String] {
-        let declared = Set(
-            context.declarations.watch.directories.map(\.name.rawValue) + [WatchDeclaration.endpointSource])
+        let watch = context.declarations.watch
+        let endpoints = watch.endpoints.isEmpty ? [] : [WatchDeclaration.endpointSource]
+        let declared = Set(watch.directories.map(\.name.rawValue) + endpoints)
         return try await context.inventory.watchSources().filter { !$0.isUp && declared.contains($0.name) }.map(\.name)
     }
 

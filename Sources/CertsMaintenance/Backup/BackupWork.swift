@@ -217,7 +217,9 @@ struct BackupWork: HostWork {
     /// - Returns: the bytes that were deleted, and what would have to go and stays.
     private func expire(_ folder: BackupFolder, _ control: JobControl) async throws -> (bytes: Int, held: [String]) {
         let entries = try await JobExecutor.pool.run { try folder.catalogue.entries() }
-        let surplus = surplus(of: entries, beside: nil)
+        // Whatever the numbers say: the last one that a restore has proven stays.
+        let proven = entries.first(where: \.isProven)?.name
+        let surplus = surplus(of: entries, beside: nil).filter { $0.name != proven }
         guard !surplus.isEmpty else { return (0, []) }
         // The new one was just read whole. So is the one before it, or this could be the last good one that goes.
         let kept = entries.filter { entry in entry.isGood && !surplus.contains { $0.name == entry.name } }

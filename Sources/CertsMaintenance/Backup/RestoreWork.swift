@@ -43,7 +43,7 @@ struct RestoreWork: HostWork {
         let trial = RestoreTrial(
             backup: backup, access: access, entry: entry, manifest: manifest, control: control, isForUse: true)
         try faults.reached("restore-begun")
-        try await RestoreTestWork.inScratch(access, job, control) { scratch, admin in
+        let accepted = try await RestoreTestWork.inScratch(access, job, control) { scratch, admin in
             try await admin.run { try DatabaseSwap.refuseUnfit(live: live, old: work.keepAs, $0) }
             let outcome = try await trial.run(scratch, admin, checks: !work.acceptsDifferences)
             try faults.reached("restore-made")
@@ -58,8 +58,13 @@ struct RestoreWork: HostWork {
                 connectionLimit: manifest.properties.connectionLimit, faults: faults)
             try await swap.run(admin, access, job, control)
             try faults.reached("restore-renamed")
+            return outcome.differences
         }
-        return JobExecutor.Done(rows: 1)
+        let words = accepted.prefix(20).joined(separator: "; ")
+        return JobExecutor.Done(
+            rows: 1,
+            reason: accepted.isEmpty
+                ? nil : TerminalText.sanitized("restored, and other than it was: \(words)", limit: 2000))
     }
 
     /// Without statistics the first statements after the restore would be slow ones.

@@ -34,6 +34,8 @@ enum ScratchDatabase {
     }
 
     static func drop(_ name: String, _ session: PostgresSession) throws {
+        // It waits for a checkpoint.
+        try session.run("SET statement_timeout = 0")
         try session.run("DROP DATABASE IF EXISTS \(name: name) WITH (FORCE)", within: .seconds(120))
     }
 

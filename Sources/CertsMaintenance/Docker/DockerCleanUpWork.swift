@@ -32,6 +32,8 @@ struct DockerCleanUpWork: HostWork {
     func run(_ job: Name, control: JobControl) async throws -> JobExecutor.Done {
         let engine = try await DockerEngine.connect(to: work.engineSocket, reply: Self.reply)
         let leftovers = try await leftovers(job, engine, control)
+        // Whatever comes of this run: what is in use now must not count as unused later.
+        if !work.volumeLabels.isEmpty { try await leftovers.facts.detached.save(job, files) }
         let items = leftovers.items()
         guard items.count <= work.limit else { throw tooMany(items.count, job) }
         var removal = DockerRemoval(engine: engine, control: control)
@@ -51,11 +53,6 @@ struct DockerCleanUpWork: HostWork {
             }
         } catch {
             failure = CertsError.wrapping(error, subject: job.rawValue)
-        }
-        if !work.volumeLabels.isEmpty {
-            let known = DetachedVolumes(since: leftovers.facts.detached)
-            let goneVolumes = removal.volumes
-            try await DetachedVolumes(since: known.since.filter { !goneVolumes.contains($0.key) }).save(job, files)
         }
         let counts = DockerLeftovers.Kind.allCases.map {
             JobCounter(job: job, kind: .dockerBytes, table: $0.rawValue, value: removal.bytes[$0] ?? 0)
@@ -90,8 +87,7 @@ struct DockerCleanUpWork: HostWork {
         facts.rollbackImages = try await DeploymentJournal(files: files).images(last: work.keptDeployments)
         if !work.volumeLabels.isEmpty {
             facts.detached = try await DetachedVolumes.load(job, files).seen(
-                DockerLeftovers.detachable(facts.usage, work), now: now
-            ).since
+                DockerLeftovers.detachable(facts.usage, work), now: now)
         }
         return DockerLeftovers(work: work, facts: facts, now: now)
     }
@@ -103,7 +99,6 @@ private struct DockerRemoval {
     let control: JobControl
     var removed: [DockerLeftovers.Kind: Int] = [:]
     var bytes: [DockerLeftovers.Kind: Int] = [:]
-    var volumes: Set<String> = []
     /// What stays, and why.
     var left: [String] = []
 
@@ -122,10 +117,7 @@ private struct DockerRemoval {
             } else {
                 note(item, .busy("the record \(item.shown) of the build cache is in use"))
             }
-        case .volumes:
-            let removal = try await engine.remove(["volumes", item.id])
-            if case .removed = removal { volumes.insert(item.id) }
-            note(item, removal)
+        case .volumes: note(item, try await engine.remove(["volumes", item.id]))
         }
     }
 

@@ -38,7 +38,7 @@ struct DockerLeftovers {
         /// The images of the last deployments.
         var rollbackImages: Set<String> = []
         /// Since when a volume is known to be in nobody's hands.
-        var detached: [String: Date] = [:]
+        var detached = DetachedVolumes()
     }
 
     let work: DockerCleanUp
@@ -155,7 +155,7 @@ struct DockerLeftovers {
 
     private func volumes() -> [Item] {
         Self.detachable(facts.usage, work).filter { volume in
-            isOld(facts.detached[volume.name]) && isOld(EngineTime.date(volume.createdAt))
+            isOld(facts.detached.since[volume.name]) && isOld(EngineTime.date(volume.createdAt))
         }.sorted { $0.name < $1.name }.map {
             Item(kind: .volumes, id: $0.name, name: $0.name, bytes: max(0, $0.usage?.size ?? 0))
         }

@@ -16,7 +16,7 @@ struct FileCleanUpWork: HostWork {
     func preview(_ job: Name, sample: Int, control: JobControl) async throws -> [WorkPreview] {
         let now = control.now()
         return try await JobExecutor.pool.run {
-            let plan = try plan(job, now)
+            let plan = try plan(job, now, control)
             var warnings = plan.problems
             if !plan.open.isEmpty { warnings.append(Self.words(open: plan.open)) }
             return [
@@ -32,7 +32,7 @@ struct FileCleanUpWork: HostWork {
     func run(_ job: Name, control: JobControl) async throws -> JobExecutor.Done {
         let now = control.now()
         return try await JobExecutor.pool.run {
-            let plan = try plan(job, now)
+            let plan = try plan(job, now, control)
             let root = try OldFiles.open(work.root)
             defer { close(root) }
             var (deleted, bytes, left): (Int, Int, [String]) = (0, 0, plan.problems)
@@ -57,8 +57,8 @@ struct FileCleanUpWork: HostWork {
         }
     }
 
-    private func plan(_ job: Name, _ now: Date) throws -> Plan {
-        var old = OldFiles(work, now: now)
+    private func plan(_ job: Name, _ now: Date, _ control: JobControl) throws -> Plan {
+        var old = OldFiles(work, now: now) { control.isOver }
         let found = try old.find()
         var plan = Plan(files: found, open: [], problems: old.problems)
         guard !found.isEmpty else { return plan }

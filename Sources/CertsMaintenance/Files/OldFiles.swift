@@ -19,7 +19,11 @@ struct OldFiles {
 
     let work: FileCleanUp
     let now: Date
+    /// Asked between two directories.
+    let isOver: () -> Bool
     private var files: [Found] = []
+    /// What other file systems, or other places of this one, are mounted on.
+    private let mounts: Set<String>
     /// All regular files below the root.
     private(set) var total = 0
     /// What could not be looked at.
@@ -28,9 +32,24 @@ struct OldFiles {
     private static let depthLimit = 32
     private static let entryLimit = 2_000_000
 
-    init(_ work: FileCleanUp, now: Date) {
+    init(_ work: FileCleanUp, now: Date, isOver: @escaping () -> Bool = { false }) {
         self.work = work
         self.now = now
+        self.isOver = isOver
+        mounts = Self.mountPoints()
+    }
+
+    /// Of this host (proc(5), mountinfo). A place of the same file system that is bound here has its device number.
+    private static func mountPoints() -> Set<String> {
+        let text = (try? String(contentsOfFile: "/proc/self/mountinfo", encoding: .utf8)) ?? ""
+        return Set(
+            text.split(separator: "\n").compactMap { line -> String? in
+                let fields = line.split(separator: " ")
+                guard fields.count > 4 else { return nil }
+                return String(fields[4]).replacing("\\040", with: " ").replacing("\\011", with: "\t").replacing(
+                    "\\012", with: "\n"
+                ).replacing("\\134", with: "\\")
+            })
     }
 
     /// Files that match and are old enough, the oldest first.
@@ -94,6 +113,11 @@ struct OldFiles {
     }
 
     private mutating func walk(_ directory: CInt, _ parts: [String], device: dev_t) throws {
+        guard !isOver() else {
+            throw CertsError(
+                .jobFailed, "the time was over before all of \(work.root) was looked at", subject: work.root,
+                hint: "give the job a longer deadline, or name a directory further down", retry: .later)
+        }
         let place = ([work.root] + parts).joined(separator: "/")
         guard let names = Self.names(in: directory) else {
             problems.append("\(place): \(String(cString: strerror(errno)))")
@@ -117,7 +141,7 @@ struct OldFiles {
                     Found(
                         parts: parts + [name], identity: .init(status), size: Int(status.st_size), modified: modified))
             case S_IFDIR:
-                guard status.st_dev == device else { continue }
+                guard status.st_dev == device, !mounts.contains("\(place)/\(name)") else { continue }
                 guard parts.count < Self.depthLimit else {
                     problems.append("\(place)/\(name): more than \(Self.depthLimit) directories deep")
                     continue

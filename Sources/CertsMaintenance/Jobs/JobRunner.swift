@@ -136,9 +136,28 @@ package struct JobRunner: Sendable {
         // A person may wait until the lock that another process keeps after a run is free; a timer has its next time.
         let patience = run.source == .command ? job.schedule.jitter + 2 * Self.clockDifference : 0
         return try await withTaskCancellationHandler {
-            try await executor.run(job, id: run.id, quarantine: quarantine, patience: patience, control: control)
+            try await Self.untilInterrupted(interrupt) { [executor] in
+                try await executor.run(job, id: run.id, quarantine: quarantine, patience: patience, control: control)
+            }
         } onCancel: {
             interrupt.set()
+        }
+    }
+
+    /// Runs `body`, and cancels it once the run is told to stop: a program that it runs ends then.
+    private static func untilInterrupted<Value: Sendable>(
+        _ interrupt: JobInterrupt, _ body: @escaping @Sendable () async throws -> Value
+    ) async throws -> Value {
+        let work = Task { try await body() }
+        let watch = Task {
+            while !interrupt.isSet { try await Task.sleep(for: .milliseconds(100)) }
+            work.cancel()
+        }
+        defer { watch.cancel() }
+        return try await withTaskCancellationHandler {
+            try await work.value
+        } onCancel: {
+            work.cancel()
         }
     }
 

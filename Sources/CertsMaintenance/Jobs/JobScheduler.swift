@@ -15,6 +15,8 @@ package actor JobScheduler {
     private var states: [Name: JobState] = [:]
     private var next: [Name: Date] = [:]
     private var running: [Name: Task<Void, Never>] = [:]
+    /// The begin of the reason why a job waits: what follows it counts seconds.
+    private var told: [Name: Substring] = [:]
     /// Occurrences that wait for the end of the run before.
     private var queued: [Name: [Date]] = [:]
 
@@ -38,12 +40,12 @@ package actor JobScheduler {
 
     /// Until the task is cancelled; then the runs are told to stop, and their ends are recorded.
     package func run() async {
+        await remember()
         do {
             try await runner.closeLostRuns()
             try await runner.ledger.forgetRuns(before: runner.now().addingTimeInterval(-Self.memory))
-            for state in try await runner.ledger.jobStates() { states[state.job] = state }
         } catch {
-            logger.error("what the jobs did before could not be read: \(CertsError.wrapping(error))")
+            logger.error("the ledger of the jobs could not be cleared up: \(CertsError.wrapping(error))")
         }
         while !Task.isCancelled {
             let now = runner.now()
@@ -56,6 +58,27 @@ package actor JobScheduler {
         }
         for task in running.values { task.cancel() }
         for task in running.values { await task.value }
+        for job in jobs {
+            for occurrence in queued[job.name] ?? [] {
+                try? await withUncancelledTask { [runner] in
+                    try await runner.skip(
+                        job, occurrence: occurrence, reason: "the service was stopped before its turn")
+                }
+            }
+        }
+    }
+
+    /// What the jobs did before. Without it every job would look like a new one, and what was missed would be forgotten.
+    private func remember() async {
+        while !Task.isCancelled {
+            do {
+                for state in try await runner.ledger.jobStates() { states[state.job] = state }
+                return
+            } catch {
+                logger.error("what the jobs did before cannot be read: \(CertsError.wrapping(error))")
+                try? await Task.sleep(for: .seconds(Self.pause))
+            }
+        }
     }
 
     /// A job whose occurrences are to be dealt with now.
@@ -95,6 +118,7 @@ package actor JobScheduler {
             guard let opening = admission?.opening else {
                 // It stays due, also for the next start of the program.
                 next[job.name] = now.addingTimeInterval(Self.gateInterval)
+                tellWaiting(job, admission?.reason)
                 await wait(job, until: gate?.next(type, after: now))
                 return nil
             }
@@ -135,9 +159,16 @@ package actor JobScheduler {
         }
     }
 
+    /// Says once why a job that is due does not start, in an open window, too.
+    private func tellWaiting(_ job: JobDeclaration, _ reason: String?) {
+        guard let reason, told[job.name] != reason.prefix(20) else { return }
+        told[job.name] = reason.prefix(20)
+        logger.notice("waits for its window: \(reason)", metadata: ["job": "\(job.name)"])
+    }
+
     /// Keeps when its window begins, for who looks.
     private func wait(_ job: JobDeclaration, until date: Date?) async {
-        guard var state = states[job.name], let date, state.nextRunAt != date else { return }
+        guard var state = states[job.name], state.nextRunAt != date else { return }
         try? await runner.ledger.plan(job.name, lastOccurrence: state.lastOccurrence, nextRunAt: date)
         state.nextRunAt = date
         states[job.name] = state
@@ -161,15 +192,18 @@ package actor JobScheduler {
             } catch {
                 logger.error("the run of \(job.name) could not be recorded: \(CertsError.wrapping(error))")
             }
-            ended(job)
+            await ended(job)
         }
     }
 
-    private func ended(_ job: JobDeclaration) {
-        running[job.name] = nil
-        guard !Task.isCancelled, queued[job.name]?.isEmpty == false, let next = queued[job.name]?.removeFirst() else {
-            return
+    private func ended(_ job: JobDeclaration) async {
+        while !Task.isCancelled, queued[job.name]?.isEmpty == false, let next = queued[job.name]?.removeFirst() {
+            guard job.window != nil else { return begin(job, next) }
+            // The window may have closed meanwhile.
+            let admission = try? await gate?.admit(job, at: runner.now(), byTimer: true)
+            if let opening = admission?.opening { return begin(job, next, opening.id) }
+            try? await runner.skip(job, occurrence: next, reason: admission?.reason ?? "its window is not known")
         }
-        begin(job, next)
+        running[job.name] = nil
     }
 }

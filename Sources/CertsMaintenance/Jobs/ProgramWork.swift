@@ -20,27 +20,12 @@ struct ProgramWork: HostWork {
         let begin = ContinuousClock.now
         let program = Program(work.arguments, deadline: control.left, outputLimit: Self.outputLimit)
         do {
-            try await Self.run(program, until: control.interrupt)
+            try await program.run()
         } catch let failure as ProgramFailure {
             throw failure.certsError(
                 .jobFailed, "the program '\(Program.shown(work.arguments))'", subject: job.rawValue)
         }
         let seconds = Double((ContinuousClock.now - begin) / .milliseconds(1)) / 1000
         return JobExecutor.Done(rows: 1, measures: [JobMeasure(.commandSeconds, [:], seconds)])
-    }
-
-    /// - Throws: `CancellationError` soon after the interrupt; the program is ended.
-    private static func run(_ program: Program, until interrupt: JobInterrupt) async throws {
-        let work = Task { _ = try await program.run() }
-        let watch = Task {
-            while !interrupt.isSet { try await Task.sleep(for: .milliseconds(100)) }
-            work.cancel()
-        }
-        defer { watch.cancel() }
-        try await withTaskCancellationHandler {
-            try await work.value
-        } onCancel: {
-            work.cancel()
-        }
     }
 }

@@ -12,7 +12,7 @@ enum ContainerCreation {
         let host = details["HostConfig"] ?? .object([:])
         var body = details["Config"] ?? .object([:])
         // Where nobody gave it a name it is called by its id.
-        if let name = body["Hostname"]?.text, id.hasPrefix(name) { body["Hostname"] = nil }
+        if let name = body["Hostname"]?.text, name == String(id.prefix(12)) { body["Hostname"] = nil }
         let mode = host["NetworkMode"]?.text ?? "default"
         if mode.hasPrefix("container:") {
             // They belong to the other container, and are refused here.
@@ -25,7 +25,7 @@ enum ContainerCreation {
                 for key in ["IPAMConfig", "Links", "DriverOpts"] {
                     if let value = endpoint[key], !value.isNull { kept[key] = value }
                 }
-                let aliases = (endpoint["Aliases"]?.elements ?? []).filter { !id.hasPrefix($0.text ?? "") }
+                let aliases = (endpoint["Aliases"]?.elements ?? []).filter { $0.text != String(id.prefix(12)) }
                 if !aliases.isEmpty { kept["Aliases"] = .array(aliases) }
                 return kept
             }
@@ -45,7 +45,12 @@ enum ContainerCreation {
     ) {
         var body = creation
         body["Image"] = .string(image)
+        // A container that removes itself could not be looked at, nor put back.
+        body["HostConfig"]?["AutoRemove"] = .bool(false)
         if let old {
+            if let mounts = body["HostConfig"]?["Mounts"]?.elements, !mounts.isEmpty {
+                body["HostConfig"]?["Mounts"] = .array(mounts.map { named($0, as: old) })
+            }
             let more = anonymousVolumes(of: old, besides: creation)
             if !more.isEmpty {
                 let binds = body["HostConfig"]?["Binds"]?.elements ?? []
@@ -59,6 +64,16 @@ enum ContainerCreation {
         body["NetworkingConfig"]?["EndpointsConfig"] = .object([first: endpoints[first] ?? .object([:])])
         endpoints[first] = nil
         return (body, endpoints.sorted { $0.key < $1.key }.map { ($0.key, $0.value) })
+    }
+
+    /// A mount of a volume without a name, with the volume that the old container has in this place.
+    private static func named(_ mount: JSONValue, as old: JSONValue) -> JSONValue {
+        guard mount["Type"]?.text == "volume", (mount["Source"]?.text ?? "").isEmpty, let place = mount["Target"]?.text,
+            let name = (old["Mounts"]?.elements ?? []).first(where: { $0["Destination"]?.text == place })?["Name"]
+        else { return mount }
+        var result = mount
+        result["Source"] = name
+        return result
     }
 
     private static func anonymousVolumes(of old: JSONValue, besides creation: JSONValue) -> [String] {

@@ -206,8 +206,11 @@ private struct ContainerSwap: Sendable {
     private func waitUntilHealthy(_ id: String, _ control: JobControl) async throws {
         let end = ContinuousClock.now + .seconds(work.healthyWithin)
         while true {
-            let health = ContainerHealth(
-                try await engine.details(["containers", id, "json"]) ?? .null, now: now())
+            guard let details = try await engine.details(["containers", id, "json"]) else {
+                throw CertsError(
+                    .jobFailed, "the new container of \(service) is gone: somebody has removed it", subject: service)
+            }
+            let health = ContainerHealth(details, now: now())
             if health.isHealthy(after: work.healthyAfter) { return }
             var failure = health.failure
             if failure == nil, control.isOver { failure = control.ending }
@@ -228,11 +231,13 @@ private struct ContainerSwap: Sendable {
             var words = ""
             if let made {
                 words = (try? await lastWords(of: made)).map { $0.isEmpty ? "" : "; it said: \($0)" } ?? ""
-                try await stop(made, nil)
-                _ = try await engine.remove(["containers", made], query: [("v", "0"), ("force", "1")])
+                // Whatever becomes of it, the old one must run again.
+                try? await stop(made, nil)
+                _ = try? await engine.remove(["containers", made], query: [("v", "0"), ("force", "1")])
             }
             if let oldID {
-                try await rename(oldID, to: service)
+                var renaming: CertsError?
+                do { try await rename(oldID, to: service) } catch { renaming = CertsError.wrapping(error) }
                 if old?["State"]?["Running"]?.flag == true {
                     let response = try await engine.answer(
                         .post, ["containers", oldID, "start"], deadline: .seconds(60))
@@ -240,6 +245,7 @@ private struct ContainerSwap: Sendable {
                         throw DockerFailure.refusal(response, socket: engine.socket)
                     }
                 }
+                if let renaming { throw renaming }
             }
             return CertsError(
                 .jobFailed, "\(failure.message)\(words); the container that ran before is back", subject: service,

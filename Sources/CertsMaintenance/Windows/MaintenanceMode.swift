@@ -38,6 +38,12 @@ package struct MaintenanceMode: Sendable {
     package func switchOn(for window: WindowRecord, point: (String) throws -> Void = { _ in }) async throws -> Bool {
         guard let admin else { return false }
         if try await admin.mode() == true { return false }
+        guard window.endsAt > now() else {
+            throw CertsError(
+                .jobRefused, "the time of the window \(window.id) is over before its work has begun",
+                subject: window.id,
+                hint: "open it for longer (--for)")
+        }
         let end = window.endsAt.addingTimeInterval(Self.closing)
         try await ledger.take(ModeLease(window: window.id, takenAt: now(), mustBeOffBy: end))
         try point("window-before-mode-on")
@@ -48,6 +54,14 @@ package struct MaintenanceMode: Sendable {
                 throw CertsError(
                     .adminFailed, "the maintenance mode was switched on, and the service says that it is off",
                     hint: "look into the log of the service", retry: .later)
+            }
+            // Whoever found it too late has switched it off and taken the lease away: what was switched on after that
+            // would never go off.
+            guard try await ledger.lease()?.window == window.id else {
+                try await ledger.take(ModeLease(window: window.id, takenAt: now(), mustBeOffBy: now()))
+                throw CertsError(
+                    .adminFailed, "the maintenance mode was switched on too late", subject: window.id,
+                    hint: "open a window again", retry: .later)
             }
             return true
         } catch {

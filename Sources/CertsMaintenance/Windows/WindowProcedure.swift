@@ -122,6 +122,12 @@ package struct WindowProcedure: Sendable {
                 .jobRefused, "the window \(other.id) is open, by \(other.openedBy) since \(UTC.text(other.openedAt))",
                 subject: other.id, hint: "close it with `certs window close`", retry: .later)
         }
+        if request.usesAdmin, let lease = try await mode.ledger.lease() {
+            throw CertsError(
+                .jobRefused, "the maintenance mode of the window \(lease.window) is not off for sure yet",
+                subject: lease.window,
+                hint: "try again at \(UTC.text(lease.mustBeOffBy)), or look into the log of the service", retry: .later)
+        }
         guard let declared = maintenance.window(request.type) else {
             throw CertsError(
                 .nameUnknown, "no \(request.type.rawValue) window is declared",
@@ -194,7 +200,7 @@ package struct WindowProcedure: Sendable {
     /// Nothing was done in it. The mode is off, or its lease stays until it is.
     private func abandon(_ window: WindowRecord, _ error: CertsError) async throws {
         if let lease = try await mode.ledger.lease(), lease.window == window.id, !lease.isHandedOver {
-            try? await mode.switchOff(window.id, why: "the window could not be opened")
+            try? await mode.switchOff(window.id, why: "the window could not be opened", once: false)
         }
         let step: WindowEvent.Step =
             try await mode.ledger.events(of: window.id).contains { $0.step == .announce } ? .modeOn : .announce

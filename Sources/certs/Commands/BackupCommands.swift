@@ -97,7 +97,7 @@ struct RestoreTestCommand: AsyncParsableCommand {
     var job: String?
 
     func run() async throws {
-        let assembly = try await Assembly.make(global)
+        let assembly = try await Assembly.forMaintenance(global)
         let catalogue = try BackupChoice.catalogue(assembly.declarations.maintenance, job)
         let name = try await BlockingPool.shared.run { try catalogue.entry(backup).name }
         let run = try await assembly.testRestore(of: name, job: try job.map { try Name($0) })
@@ -144,7 +144,7 @@ struct RestoreCommand: AsyncParsableCommand {
     var acceptDifferences = false
 
     func run() async throws {
-        let assembly = try await Assembly.make(global)
+        let assembly = try await Assembly.forMaintenance(global)
         let maintenance = assembly.declarations.maintenance
         let source = try maintenance.backup(of: try job.map { try Name($0) }).job
         let live = maintenance.database?.name ?? ""

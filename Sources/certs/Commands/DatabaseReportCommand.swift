@@ -76,7 +76,7 @@ struct DatabaseReportCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
-        let assembly = try await Assembly.make(global)
+        let assembly = try await Assembly.forMaintenance(global)
         let report = try await assembly.jobs.executor.databaseReport(
             DatabaseReportWork(top: top), control: JobControl(now: { Date() }))
         let document = Document(report)

@@ -44,7 +44,7 @@ struct RollbackServiceCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
-        let assembly = try await Assembly.make(global)
+        let assembly = try await Assembly.forMaintenance(global)
         let (job, work) = try assembly.hostJob("deployment-journal") { (job: HostJob) -> DeploymentRecording? in
             if case .recordDeployments(let work) = job { work } else { nil }
         }
@@ -113,7 +113,7 @@ struct RollbackFileCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
-        let assembly = try await Assembly.make(global)
+        let assembly = try await Assembly.forMaintenance(global)
         let path = self.path.hasPrefix("/") ? self.path : "\(FileManager.default.currentDirectoryPath)/\(self.path)"
         let (job, work) = try assembly.hostJob("file-versions") { (job: HostJob) -> FileVersioning? in
             guard case .keepVersions(let work) = job else { return nil }

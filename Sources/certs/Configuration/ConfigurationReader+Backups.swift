@@ -62,6 +62,17 @@ extension ConfigurationReader {
 
     /// Each test of a restore has a job that makes what it restores.
     func checkBackups(_ declaration: MaintenanceDeclaration, _ block: ConfigurationBlock) {
+        var places: [String: Name] = [:]
+        for job in declaration.jobs {
+            guard case .backUp(let work) = job.work else { continue }
+            let place = URL(fileURLWithPath: work.directory).standardizedFileURL.path
+            if let other = places[place] {
+                problems.add(
+                    block.mark("jobs"), "'\(other)' and '\(job.name)' keep their backups in one directory",
+                    "give each a directory of its own: each deletes what its own `keep` does not name")
+            }
+            places[place] = job.name
+        }
         for job in declaration.jobs {
             guard case .testRestore(let work) = job.work else { continue }
             do {

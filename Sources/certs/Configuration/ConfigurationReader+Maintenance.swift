@@ -23,6 +23,7 @@ extension ConfigurationReader {
             block.missing("database", "say where: '{ host: /run/postgresql, name: messaging, user: certs }'")
         }
         checkBackups(declaration, block)
+        checkRecords(declaration, block)
         if declaration.jobs.contains(where: \.work.usesRedis), block.node("redis") == nil {
             block.missing("redis", "say where: '{ address: \"127.0.0.1:6379\" }'")
         }
@@ -73,6 +74,21 @@ extension ConfigurationReader {
         }
         return RedisDeclaration(
             host: endpoint.host, port: endpoint.port, passwordFile: block.text("passwordFile").flatMap { path($0) })
+    }
+
+    /// Jobs that keep one record for the whole host: two of them would take what the other one keeps.
+    private func checkRecords(_ declaration: MaintenanceDeclaration, _ block: ConfigurationBlock) {
+        var versions: [JobDeclaration] = []
+        var deployments: [JobDeclaration] = []
+        for job in declaration.jobs {
+            if case .host(.keepVersions) = job.work { versions.append(job) }
+            if case .host(.recordDeployments) = job.work { deployments.append(job) }
+        }
+        for (jobs, kind) in [(versions, "file-versions"), (deployments, "deployment-journal")] where jobs.count > 1 {
+            problems.add(
+                block.mark("jobs"), "'\(jobs[0].name)' and '\(jobs[1].name)' are both of kind \(kind)",
+                "declare one job of this kind for all of them")
+        }
     }
 
     // MARK: - Jobs

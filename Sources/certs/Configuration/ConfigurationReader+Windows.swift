@@ -138,10 +138,12 @@ extension ConfigurationReader {
             return
         }
         job.window = type
-        if let duration = window.duration, job.deadline > duration {
+        // It does not begin in the very moment in which its window does.
+        if let duration = window.duration, job.deadline + job.schedule.jitter + 60 > duration {
+            let most = max(60, duration - 60 - job.schedule.jitter)
             problems.add(
                 block.mark("deadline"), "\(block.what) may take longer than its window is open",
-                "write a deadline of at most \(ConfigurationValue.words(duration))")
+                "write a deadline of at most \(ConfigurationValue.words(most))")
         }
         let hasTime = ["every", "daily", "weekly", "cron"].contains { block.node($0) != nil }
         if !hasTime, let schedule = window.schedule {

@@ -65,11 +65,17 @@ struct ConfigurationReader {
         checkListeners(server)
         let notifications = notifications(top)
         let state = top.text("state")
+        var schedule = schedule(top)
+        // Where a job rotates what is due, its times are those of the timer.
+        for job in maintenance.jobs where job.work == .renewCertificates {
+            let gap = min(30 * 86400, job.schedule.longestGap(after: Date()))
+            schedule.timerInterval = max(schedule.timerInterval, gap)
+        }
         return Declarations(
             stateDirectory: path(state ?? Located(value: "./state", mark: top.mark)) ?? base,
             issuers: issuers.map(\.value),
             certificates: certificates.map(\.declaration), targets: targets.map(\.declaration), server: server,
-            schedule: schedule(top), notifications: notifications, watch: watch(top),
+            schedule: schedule, notifications: notifications, watch: watch(top),
             maintenance: maintenance)
     }
 
