@@ -82,6 +82,14 @@ import Testing
         ("- { name: a, kind: prekeys, prekeys: k }", "channel"),
         ("- { name: a, kind: vacuum-full }", "tables"), ("- { name: a, kind: reindex, bloat: 0 }", "bloat"),
         ("- { name: a, kind: temp-sessions, overlap: queue }", "queue-one"),
+        (
+            "- { name: a, kind: backup, directory: /srv/b }\n    - { name: b, kind: backup, directory: /srv/b/ }",
+            "one directory"
+        ),
+        (
+            "- { name: a, kind: deployment-journal }\n    - { name: b, kind: deployment-journal, keep: 3 }",
+            "one job of this kind"
+        ),
         ("- { name: a, kind: temp-sessions }\n    - { name: a, kind: temp-sessions }", "second job"),
         ("- { name: a, kind: backup }", "directory"), ("- { name: a, kind: restore-test }", "kind backup"),
         ("- { name: a, kind: backup, directory: /b, format: tar }", "custom"),
@@ -143,6 +151,12 @@ import Testing
         (
             "windows: { standard: { duration: 5m } }\n"
                 + "  jobs: [ { name: a, kind: command, arguments: [/bin/true], window: standard } ]", "deadline"
+        ),
+        (
+            // It begins a moment after its window does.
+            "windows: { standard: {} }\n"
+                + "  jobs: [ { name: a, kind: command, arguments: [/bin/true], window: standard, deadline: 2h } ]",
+            "at most 119m"
         ),
         ("admin: { url: \"http://admin.example.com\", tokenFile: t }", "https"),
         ("admin: { url: \"http://127.0.0.1:8080\" }", "tokenFile"),

@@ -108,6 +108,20 @@ import Testing
         }
     }
 
+    /// OpenSSL takes no passphrase and an empty one for one another, and the keys of these are two (RFC 7292, appendix B.1).
+    @Test("What either of no passphrase and an empty one opens counts", arguments: ["none", "empty"])
+    func countsWhatOpenSSLWouldOpen(_ outer: String) throws {
+        let directory = try TemporaryDirectory()
+        try directory.write(Self.nested, to: "nested.py")
+        let made = try Tool.run("python3", "nested.py", "pbkdf2", "large", outer, directory: directory.path)
+        try #require(made.status == 0, "\(made.output)")
+        let bytes = try Data(contentsOf: directory.url.appending(path: "nested.p12"))
+        for passphrase in [nil, Secret("")] {
+            let refused = #expect(throws: CertsError.self) { try PKCS12.read(bytes, passphrase: passphrase) }
+            #expect(refused?.message.contains("iterations") == true, "\(refused?.message ?? "")")
+        }
+    }
+
     /// Writes a file (RFC 7292) whose encrypted part holds a key that is encrypted once more, with as many iterations as is
     /// asked for. That key itself is nonsense.
     private static let nested = """
@@ -145,12 +159,33 @@ import Testing
             "scrypt": pbes2(scrypt(2**17 if is_large else 2**4, 2**16 if is_large else 1)),
         }[kind]
         bag = sequence(oid("1.2.840.113549.1.12.10.1.2"), der(0xa0, sequence(inner, octets(b"x" * 32))))
-        key = hashlib.pbkdf2_hmac("sha256", b"sesame", salt, 2048, 32)
+        def fill(text): return (text * 64)[:64 * -(-len(text) // 64)]
+        def pkcs12(purpose, password, size):
+            # One iteration of appendix B.2, for at most two blocks.
+            material = bytearray(fill(salt) + fill(password))
+            result = b""
+            while len(result) < size:
+                block = hashlib.sha1(bytes([purpose]) * 64 + material).digest()
+                result += block
+                add = int.from_bytes(fill(block)[:64], "big") + 1
+                for place in range(0, len(material), 64):
+                    number = (int.from_bytes(material[place:place + 64], "big") + add) % (1 << 512)
+                    material[place:place + 64] = number.to_bytes(64, "big")
+            return result[:size]
+        outer = sys.argv[3] if len(sys.argv) > 3 else "sesame"
+        if outer == "sesame":
+            cipher, algorithm = "-aes-256-cbc", pbes2(pbkdf2(2048))
+            key = hashlib.pbkdf2_hmac("sha256", b"sesame", salt, 2048, 32)
+        else:
+            cipher = "-des-ede3-cbc"
+            algorithm = sequence(oid("1.2.840.113549.1.12.1.3"), sequence(octets(salt), integer(1)))
+            password = b"" if outer == "none" else bytes(2)
+            key, iv = pkcs12(1, password, 24), pkcs12(2, password, 8)
         closed = subprocess.run(
-            ["openssl", "enc", "-aes-256-cbc", "-K", key.hex(), "-iv", iv.hex()], input=sequence(bag), capture_output=True,
+            ["openssl", "enc", cipher, "-K", key.hex(), "-iv", iv.hex()], input=sequence(bag), capture_output=True,
             check=True).stdout
         data = oid("1.2.840.113549.1.7.1")
-        encrypted = sequence(integer(0), sequence(data, pbes2(pbkdf2(2048)), der(0x80, closed)))
+        encrypted = sequence(integer(0), sequence(data, algorithm, der(0x80, closed)))
         parts = sequence(sequence(oid("1.2.840.113549.1.7.6"), der(0xa0, encrypted)))
         with open("nested.p12", "wb") as file:
             file.write(sequence(integer(3), sequence(data, der(0xa0, octets(parts)))))

@@ -29,12 +29,17 @@ import Testing
         let before = try await Self.size(scene)
         let plan = try await scene.plan(.vacuumFull(Self.work))
         #expect(plan.map(\.subject) == ["messages"])
-        let done = try await scene.run(.vacuumFull(Self.work), .confirmed)
-        #expect(done.error == nil && done.reason == nil, "\(done.reason ?? "")")
-        let after = try await Self.size(scene)
+        // A connection of anybody that is just being made may still see the dead rows, and then they are written anew, too.
+        var after = before
+        for _ in 0..<5 where after >= before / 4 {
+            let size = after
+            let done = try await scene.run(.vacuumFull(Self.work), .confirmed)
+            #expect(done.error == nil && done.reason == nil, "\(done.reason ?? "")")
+            after = try await Self.size(scene)
+            #expect(
+                scene.has(done.measures, .rewriteFreedBytes, ["table": "messages"]).map(Int.init) == size - after)
+        }
         #expect(after < before / 4)
-        #expect(
-            scene.has(done.measures, .rewriteFreedBytes, ["table": "messages"]).map(Int.init) == before - after)
         #expect(try await scene.messenger.count("messages") == 2000)
     }
 
