@@ -15,7 +15,12 @@ struct RenewalWork: HostWork {
         ]
     }
 
+    /// A rotation that has begun comes to its end, also when the service is told to stop.
     func run(_ job: Name, control: JobControl) async throws -> JobExecutor.Done {
+        try await withUncancelledTask { try await rotate(job) }
+    }
+
+    private func rotate(_ job: Name) async throws -> JobExecutor.Done {
         let recovered = try await engine.recover()
         try await engine.reconcile()
         await engine.refreshHints()
